@@ -1,0 +1,40 @@
+"""The `tilefix` command: a table of subcommands, each imported when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from tilefix import __version__
+from tilefix.errors import TilefixError
+
+# Subcommand -> (module with `configure(parser)` and `run(args) -> int`, what it does).
+COMMANDS = {
+    "demo": ("tilefix.simulation.demo", "fly a generated world without GNSS, nothing needed"),
+    "map": ("tilefix.mapbuild.command", "build, fetch, inspect and check map packages"),
+    "run": ("tilefix.daemon", "fly: camera and autopilot in, position fixes out"),
+    "flight": ("tilefix.flightlogs", "make a flight folder from a video and an autopilot log"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one subcommand; 0 when it worked, 2 with one clear line on standard error when it could not."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(prog="tilefix", description="Position fixes without GNSS.")
+    parser.add_argument("--version", action="version", version=f"tilefix {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    chosen = next((word for word in arguments if not word.startswith("-")), None)
+    for name, (module, summary) in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        if name == chosen:
+            importlib.import_module(module).configure(subparser)
+    args = parser.parse_args(arguments)
+    try:
+        return int(importlib.import_module(COMMANDS[args.command][0]).run(args))
+    except TilefixError as error:
+        print(f"tilefix: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130

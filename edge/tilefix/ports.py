@@ -1,0 +1,52 @@
+"""What the pure core asks of the outside world. Every adapter passes the contract suite of its port."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from tilefix.manifest import ModelManifest
+    from tilefix.types import BoolArray, Float32Array, Frame, UInt8Array
+
+
+class Clock(Protocol):
+    """A monotonic clock."""
+
+    def now_ns(self) -> int:
+        """Nanoseconds since an arbitrary start; never goes back."""
+        ...
+
+
+class FrameSource(Protocol):
+    """A camera: gives each picture once, the newest first dropped never duplicated."""
+
+    def read(self, timeout_s: float) -> Frame | None:
+        """The next frame, or `None` when none came within `timeout_s`. Never blocks longer, never raises for a
+        camera that vanished: it reopens with growing waits and gives `None` meanwhile."""
+        ...
+
+    @property
+    def exhausted(self) -> bool:
+        """True once a file or folder has no more frames; a live camera is never exhausted."""
+        ...
+
+    def close(self) -> None:
+        """Releases the camera; may be called twice."""
+        ...
+
+
+class Embedder(Protocol):
+    """Turns north-up nadir patches into descriptors."""
+
+    @property
+    def manifest(self) -> ModelManifest:
+        """What the model is and what it may be used for."""
+        ...
+
+    def embed(self, patches: UInt8Array, masks: BoolArray | None = None) -> Float32Array:
+        """Descriptors float32 (n, descriptor_dim), L2-normalised.
+
+        `patches`: uint8 (n, patch_px, patch_px, 3) RGB, north up. `masks`: bool (n, patch_px, patch_px), True
+        where the patch shows ground; `None` means everywhere. Raises `ModelError` on a wrong shape or type.
+        """
+        ...
