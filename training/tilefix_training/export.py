@@ -1,0 +1,88 @@
+"""A trained network as an ONNX file with its manifest."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+
+from tilefix.errors import ModelError
+from tilefix.manifest import ModelManifest, save_manifest, sha256_of
+from tilefix_training.backbone import Backbone
+
+OPSET = 20  # onnxruntime 1.23, the last one for Python 3.10, reads it
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+METRIC = "cosine"
+
+
+def export_onnx(
+    network: Backbone,
+    folder: Path,
+    *,
+    name: str,
+    patch_px: int,
+    patch_m_min: float,
+    patch_m_max: float,
+    trained_on: tuple[str, ...],
+) -> ModelManifest:
+    """Writes `folder/name.onnx` (any batch size, weights inside) and `folder/name.json`; returns the manifest.
+
+    Both files are written beside their place and renamed. Raises `ModelError` when the folder cannot be written.
+    """
+    network = network.eval()
+    example = torch.randn(2, 3, patch_px, patch_px)
+    file = folder / f"{name}.onnx"
+    partial = file.with_name(file.name + ".partial")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _quiet():
+            program = torch.onnx.export(
+                network,
+                (example,),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=["patches"],
+                output_names=["descriptors"],
+                dynamic_shapes=({0: torch.export.Dim("n", min=1)},),
+            )
+        if program is None:
+            raise ModelError("the network could not be exported", where=file)
+        program.save(partial, external_data=False)
+        manifest = ModelManifest(
+            name=name,
+            file=file.name,
+            sha256=sha256_of(partial),
+            patch_px=patch_px,
+            patch_m_min=patch_m_min,
+            patch_m_max=patch_m_max,
+            mean=MEAN,
+            std=STD,
+            descriptor_dim=network.config.descriptor_dim,
+            metric=METRIC,
+            trained_on=trained_on,
+        )
+        partial.replace(file)
+        save_manifest(manifest, file.with_suffix(".json"))
+    except OSError as error:
+        raise ModelError(f"cannot write the model: {error.strerror}", where=folder) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return manifest
+
+
+@contextlib.contextmanager
+def _quiet():  # type: ignore[no-untyped-def]
+    """Silences the exporter's progress on standard output, its log and its warnings about its own libraries."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
