@@ -1,0 +1,188 @@
+"""The map package: what the drone carries of the world, opened, checked and memory-mapped.
+
+A folder with `manifest.json` and four files: `imagery.npy` (uint8, RGB), `coverage.npy` (uint8, 255 where imagery
+exists), `tiles.npy` (float32 tile centres, local metres), `tiles.faiss` (flat inner-product index of descriptors in
+the same order). The folder comes from outside, so it is hostile: sizes are checked before anything is allocated,
+links and unknown names are refused, nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import stat
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tilefix.errors import MapError, ModelError
+from tilefix.geodesy import Grid, LocalFrame
+from tilefix.manifest import ModelManifest, sha256_of
+from tilefix.mapmanifest import DATA_FILES, MANIFEST_FILE, MapManifest, load_map_manifest
+from tilefix.types import Float32Array, UInt8Array
+
+# faiss IndexFlatIP: fourcc, dimension, count, two unused words, trained, metric (0 = inner product), float count.
+FLAT_INDEX_HEADER = struct.Struct("<4siqqqBiQ")
+_REBUILD = "copy the package again, or rebuild it with tilefix map build"
+
+
+@dataclass(frozen=True, eq=False)
+class MapPackage:
+    """An open map package. Arrays are read-only; imagery and coverage stay on disk until touched.
+
+    `imagery`: uint8 (H, W, 3) RGB. `coverage`: uint8 (H, W), 255 where imagery exists, 0 elsewhere.
+    `tile_centres_m`: float32 (N, 2), east and north in `frame`, in the order of the index.
+    """
+
+    path: Path
+    manifest: MapManifest
+    imagery: UInt8Array
+    coverage: UInt8Array
+    tile_centres_m: Float32Array
+
+    @property
+    def frame(self) -> LocalFrame:
+        """Where the local metres are."""
+        return self.manifest.frame
+
+    @property
+    def grid(self) -> Grid:
+        """The pixel grid of `imagery` and `coverage`."""
+        return self.manifest.grid
+
+    @classmethod
+    def open(cls, path: str | Path, *, model: ModelManifest | None = None, verify: bool = True) -> MapPackage:
+        """Opens a package; raises `MapError`, or `ModelError` when it was built with another model.
+
+        `verify` compares every file with its SHA-256: reads the whole package, about 1 s per GB. Without it the
+        sizes, types and shapes are still checked.
+        """
+        path = Path(path)
+        manifest = load_map_manifest(path / MANIFEST_FILE)
+        if model is not None:
+            check_model(manifest, model, path)
+        for name in DATA_FILES:
+            _check_file(path / name, manifest, verify)
+        grid = manifest.grid
+        centres = _open_array(path / "tiles.npy", (manifest.tiles, 2), np.float32)
+        _check_centres(centres, manifest, path / "tiles.npy")
+        _check_index_header(path / "tiles.faiss", manifest)
+        return cls(
+            path=path,
+            manifest=manifest,
+            imagery=_open_array(path / "imagery.npy", (grid.height_px, grid.width_px, 3), np.uint8),
+            coverage=_open_array(path / "coverage.npy", (grid.height_px, grid.width_px), np.uint8),
+            tile_centres_m=centres,
+        )
+
+    def window(self, east_m: float, north_m: float, half_m: float) -> tuple[UInt8Array, UInt8Array, Grid] | None:
+        """Imagery, coverage and grid of the square of side `2 * half_m` around a place, cut at the map's edge.
+
+        Whole pixels, views on the memory map; `None` where the square lies outside the map.
+        """
+        grid = self.grid
+        left = max(0, int(np.floor((east_m - half_m - grid.west_m) / grid.gsd_m)))
+        right = min(grid.width_px, int(np.ceil((east_m + half_m - grid.west_m) / grid.gsd_m)))
+        top = max(0, int(np.floor((grid.north_m - north_m - half_m) / grid.gsd_m)))
+        bottom = min(grid.height_px, int(np.ceil((grid.north_m - north_m + half_m) / grid.gsd_m)))
+        if left >= right or top >= bottom:
+            return None
+        cut = Grid(
+            west_m=grid.west_m + left * grid.gsd_m,
+            north_m=grid.north_m - top * grid.gsd_m,
+            gsd_m=grid.gsd_m,
+            width_px=right - left,
+            height_px=bottom - top,
+        )
+        return self.imagery[top:bottom, left:right], self.coverage[top:bottom, left:right], cut
+
+
+def check_model(manifest: MapManifest, model: ModelManifest, where: object) -> None:
+    """Raises `ModelError` unless the map was built with exactly that model, within its trained range."""
+    mend = "fly with the model the map was built with, or rebuild the map with --model"
+    if manifest.model.sha256 != model.sha256:
+        raise ModelError(
+            f"map was built with model {manifest.model.name} ({manifest.model.sha256[:12]}), "
+            f"not with {model.name} ({model.sha256[:12]})",
+            where=where,
+            mend=mend,
+        )
+    if (manifest.descriptor_dim, manifest.metric) != (model.descriptor_dim, model.metric):
+        raise ModelError(
+            f"map has descriptors of {manifest.descriptor_dim} numbers ({manifest.metric}), "
+            f"model {model.name} gives {model.descriptor_dim} ({model.metric})",
+            where=where,
+            mend=mend,
+        )
+    model.check_patch_m(manifest.patch_m, where)
+
+
+def _check_file(path: Path, manifest: MapManifest, verify: bool) -> None:
+    try:
+        status = path.lstat()
+    except OSError as error:
+        raise MapError(f"map file is missing: {error.strerror}", where=path, mend=_REBUILD) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise MapError("map file is not a regular file (links are not followed)", where=path, mend=_REBUILD)
+    entry = manifest.files[path.name]
+    if status.st_size != entry.bytes:
+        raise MapError(f"map file has {status.st_size} bytes, manifest says {entry.bytes}", where=path, mend=_REBUILD)
+    if verify:
+        try:
+            digest = sha256_of(path)
+        except OSError as error:
+            raise MapError(f"cannot read the map file: {error.strerror}", where=path, mend=_REBUILD) from error
+        if digest != entry.sha256:
+            raise MapError("map file differs from its checksum in the manifest", where=path, mend=_REBUILD)
+
+
+def _open_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> npt.NDArray[Any]:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise MapError(f"not a NumPy array: {error}", where=path, mend=_REBUILD) from error
+    if not isinstance(array, np.ndarray) or array.dtype != np.dtype(dtype) or array.shape != shape:
+        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "an archive"
+        raise MapError(f"is {found}, manifest says {np.dtype(dtype)} {shape}", where=path, mend=_REBUILD)
+    if not array.flags.c_contiguous:
+        raise MapError("array is stored in column order", where=path, mend=_REBUILD)
+    return array
+
+
+def _check_centres(centres: Float32Array, manifest: MapManifest, path: Path) -> None:
+    if not np.isfinite(centres).all():
+        raise MapError("a tile centre is not finite", where=path, mend=_REBUILD)
+    grid = manifest.grid
+    slack = grid.gsd_m + 1e-6 * max(abs(grid.west_m), abs(grid.north_m), abs(grid.east_m), abs(grid.south_m))
+    east, north = centres[:, 0], centres[:, 1]
+    inside = (
+        (east >= grid.west_m - slack)
+        & (east <= grid.east_m + slack)
+        & (north >= grid.south_m - slack)
+        & (north <= grid.north_m + slack)
+    )
+    if not inside.all():
+        raise MapError("a tile centre lies outside the map", where=path, mend=_REBUILD)
+
+
+def _check_index_header(path: Path, manifest: MapManifest) -> None:
+    """Every byte of the header is known in advance, so faiss never sees an index of another kind or size."""
+    floats = manifest.tiles * manifest.descriptor_dim
+    with path.open("rb") as file:
+        head = file.read(FLAT_INDEX_HEADER.size)
+    if len(head) != FLAT_INDEX_HEADER.size:
+        raise MapError("tile index is cut short", where=path, mend=_REBUILD)
+    fourcc, dim, count, _, _, trained, metric, stored = FLAT_INDEX_HEADER.unpack(head)
+    if fourcc != b"IxFI" or trained != 1 or metric != 0:
+        raise MapError("tile index is not a flat inner-product faiss index", where=path, mend=_REBUILD)
+    if (dim, count, stored) != (manifest.descriptor_dim, manifest.tiles, floats):
+        raise MapError(
+            f"tile index holds {count} descriptors of {dim} numbers, manifest says "
+            f"{manifest.tiles} of {manifest.descriptor_dim}",
+            where=path,
+            mend=_REBUILD,
+        )
+    if path.stat().st_size != FLAT_INDEX_HEADER.size + 4 * floats:
+        raise MapError("tile index has the wrong size", where=path, mend=_REBUILD)
