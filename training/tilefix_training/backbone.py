@@ -38,7 +38,9 @@ class LayerNorm2d(nn.LayerNorm):
     """Layer normalisation over the channels of (n, c, h, w)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return F.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps).permute(
+            0, 3, 1, 2
+        )
 
 
 class Mlp(nn.Module):
@@ -65,7 +67,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.mlp(self.norm(self.conv_dw(x).permute(0, 2, 3, 1))) * self.gamma
-        return x + y.permute(0, 3, 1, 2)
+        return x + cast(Tensor, y).permute(0, 3, 1, 2)
 
 
 class Stage(nn.Module):

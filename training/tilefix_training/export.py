@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -18,6 +19,11 @@ OPSET = 20  # onnxruntime 1.23, the last one for Python 3.10, reads it
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 METRIC = "cosine"
+
+
+def preprocessing(patch_px: int, descriptor_dim: int) -> ModelManifest:
+    """The manifest of a network still in training: what `tilefix.preprocess.to_input` needs of it."""
+    return ModelManifest("training", "none", "none", patch_px, 1.0, 1.0, MEAN, STD, descriptor_dim, METRIC, ())
 
 
 def export_onnx(
@@ -76,7 +82,7 @@ def export_onnx(
 
 
 @contextlib.contextmanager
-def _quiet():  # type: ignore[no-untyped-def]
+def _quiet() -> Iterator[None]:
     """Silences the exporter's progress on standard output, its log and its warnings about its own libraries."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)

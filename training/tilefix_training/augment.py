@@ -1,0 +1,116 @@
+"""What can differ between two pictures of one place: geometry within the aircraft's errors, light, season, sensor.
+
+North stays up: the heading is known in flight, so the network may use it, and only small errors of it are drawn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from tilefix.types import BoolArray, Float32Array, UInt8Array
+
+
+@dataclass(frozen=True)
+class AugmentSettings:
+    """Ranges are half-widths of uniform draws; `*_p` are probabilities."""
+
+    rotation_deg: float = 14.0
+    scale: float = 0.12
+    shift: float = 0.14  # of the patch; tiles lie a quarter apart, so one is never further than an eighth
+    mask_p: float = 0.5
+    grey_p: float = 0.25
+    field_p: float = 0.5
+    shadow_p: float = 0.3
+    cutout_p: float = 0.4
+    blur_p: float = 0.5
+    noise_p: float = 0.5
+
+
+def augment(
+    stored: UInt8Array, patch_px: int, rng: np.random.Generator, settings: AugmentSettings = AugmentSettings()
+) -> tuple[UInt8Array, BoolArray]:
+    """A patch and its mask, uint8 (p, p, 3) and bool (p, p), out of a stored patch uint8 (s, s, 3) with s >= p."""
+    image, mask = _warp(stored, patch_px, rng, settings)
+    if rng.random() < settings.mask_p:
+        mask &= _footprint(patch_px, rng)
+    values = _colour(image, rng, settings)
+    if rng.random() < settings.field_p:
+        values *= _smooth_field(patch_px, 3, rng, 0.25)
+    if rng.random() < settings.shadow_p:
+        values[_polygon(patch_px, rng)] *= rng.uniform(0.35, 0.75)
+    if rng.random() < settings.cutout_p:
+        _cut_out(values, rng)
+    if rng.random() < settings.blur_p:
+        values = cv2.GaussianBlur(values, (0, 0), rng.uniform(0.3, 1.4)).astype(np.float32, copy=False)
+    if rng.random() < settings.noise_p:
+        values += rng.standard_normal(values.shape, dtype=np.float32) * np.float32(rng.uniform(0.0, 0.06))
+    return (np.clip(values, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8), mask
+
+
+def _warp(
+    stored: UInt8Array, patch_px: int, rng: np.random.Generator, settings: AugmentSettings
+) -> tuple[UInt8Array, BoolArray]:
+    """Turned, scaled and shifted; what lies outside the stored patch is masked."""
+    angle = np.radians(rng.uniform(-settings.rotation_deg, settings.rotation_deg))
+    scale = np.exp(rng.uniform(-settings.scale, settings.scale))
+    shift = rng.uniform(-settings.shift, settings.shift, 2) * patch_px
+    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+    middle_in, middle_out = (stored.shape[0] - 1) / 2, (patch_px - 1) / 2
+    matrix = np.array([[cos, -sin, 0.0], [sin, cos, 0.0]])
+    matrix[:, 2] = middle_in + shift - matrix[:, :2] @ np.array([middle_out, middle_out])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    image = cv2.warpAffine(stored, matrix, (patch_px, patch_px), flags=flags)
+    inside = np.full(stored.shape[:2], 255, np.uint8)
+    mask = cv2.warpAffine(inside, matrix, (patch_px, patch_px), flags=flags) > 254
+    return np.asarray(image, np.uint8), mask
+
+
+def _footprint(patch_px: int, rng: np.random.Generator) -> BoolArray:
+    """A camera's rectangle of ground, turned at will: a third of the patch to more than all of it."""
+    width = rng.uniform(0.6, 1.5) * patch_px
+    size = (width, width * rng.uniform(0.5, 1.0))
+    middle = (0.5 + rng.uniform(-0.1, 0.1, 2)) * patch_px
+    corners = cv2.boxPoints(((float(middle[0]), float(middle[1])), size, float(rng.uniform(0.0, 180.0))))
+    mask = np.zeros((patch_px, patch_px), np.uint8)
+    cv2.fillConvexPoly(mask, np.round(corners).astype(np.int32), 1)
+    return mask > 0
+
+
+def _colour(image: UInt8Array, rng: np.random.Generator, settings: AugmentSettings) -> Float32Array:
+    """Channel mixing, saturation, gain, gamma and offset: float32 in about 0..1."""
+    mixing = np.eye(3) + rng.normal(0.0, 0.15, (3, 3))
+    mixing /= np.maximum(mixing.sum(axis=1, keepdims=True), 0.3)
+    saturation = 0.0 if rng.random() < settings.grey_p else rng.uniform(0.3, 1.5)
+    mixing = saturation * mixing + (1.0 - saturation) * np.outer(np.ones(3), rng.dirichlet((2.0, 3.0, 2.0)))
+    values = image.astype(np.float32) @ (mixing.T / 255.0).astype(np.float32)
+    np.clip(values, 0.0, None, out=values)
+    values **= np.exp(rng.uniform(-0.5, 0.5, 3) * 0.4 + rng.uniform(-0.5, 0.5)).astype(np.float32)
+    values *= (np.exp(rng.uniform(-0.5, 0.4)) * np.exp(rng.uniform(-0.15, 0.15, 3))).astype(np.float32)
+    values += np.float32(rng.uniform(-0.08, 0.08))
+    return np.asarray(values, np.float32)
+
+
+def _smooth_field(patch_px: int, channels: int, rng: np.random.Generator, strength: float) -> Float32Array:
+    """Slowly varying gains around 1, (p, p, channels): crops and woods change by the field, not by the picture."""
+    cells = int(rng.integers(2, 7))
+    coarse = np.exp(rng.normal(0.0, strength, (cells, cells, channels))).astype(np.float32)
+    return np.asarray(cv2.resize(coarse, (patch_px, patch_px), interpolation=cv2.INTER_CUBIC), np.float32)
+
+
+def _polygon(patch_px: int, rng: np.random.Generator) -> BoolArray:
+    corners = (rng.uniform(-0.2, 1.2, 2) + rng.uniform(-0.4, 0.4, (int(rng.integers(3, 6)), 2))) * patch_px
+    mask = np.zeros((patch_px, patch_px), np.uint8)
+    cv2.fillPoly(mask, [np.round(corners).astype(np.int32)], 1)
+    return mask > 0
+
+
+def _cut_out(values: Float32Array, rng: np.random.Generator) -> None:
+    """Cars, boats, new roofs: a few small blocks of some other colour, in place."""
+    side = len(values)
+    for _ in range(int(rng.integers(1, 5))):
+        height, width = rng.integers(2, max(3, side // 6), 2)
+        top, left = rng.integers(0, side - height), rng.integers(0, side - width)
+        values[top : top + height, left : left + width] = rng.uniform(0.0, 1.0, 3)
