@@ -45,6 +45,10 @@ class TileIndex:
         """Numbers per descriptor."""
         return int(self._index.d)
 
+    def descriptors(self, first: int, count: int) -> Float32Array:
+        """The stored descriptors of `count` tiles from `first` on, float32 (count, D)."""
+        return np.asarray(self._index.reconstruct_n(first, count), dtype=np.float32)
+
     def similarities(self, descriptor: Float32Array) -> Float32Array:
         """Cosine of the descriptor with every tile, float32 (N,), in tile order."""
         import faiss
