@@ -50,7 +50,7 @@ def error_chart(answers: Sequence[Answer], events: Sequence[tuple[float, str]], 
     axis = time_axis(answers)
     sigmas = [a.fix.sigma_m for a in answers if a.fix is not None]
     values = [value for value in (*sigmas, *(a.distance_m or 0.0 for a in answers), *limits_m) if value > 0.0]
-    low = max(-2, math.floor(math.log10(max(min(values, default=1.0), 0.05))))
+    low = max(-1, math.floor(math.log10(max(min(values, default=1.0), 0.1))))
     high = min(6, max(low + 1, math.ceil(math.log10(max(values, default=10.0)))))
     floor_y = _HEIGHT - _BOTTOM
 
@@ -111,10 +111,10 @@ def _sigma_runs(answers: Sequence[Answer], axis: TimeAxis, y: Callable[[float], 
 
 
 def scatter_chart(answers: Sequence[Answer]) -> str:
-    """Where the errors lie: east to the right, north up, within a ring that holds 98 % of them."""
+    """Where the errors lie: east to the right, north up, drawn large enough for 95 % of them."""
     errors = [(a, *a.error_m) for a in answers if a.error_m is not None]
     distances = sorted(math.hypot(east, north) for _, east, north in errors)
-    reach = distances[min(len(distances) - 1, math.ceil(0.98 * len(distances)) - 1)] if distances else 1.0
+    reach = distances[min(len(distances) - 1, math.ceil(0.95 * len(distances)) - 1)] if distances else 1.0
     rings = [ring for ring in ticks(0.0, max(reach, 0.1) * 1.15, 4) if ring > 0.0]
     most = max(reach * 1.15, rings[-1] if rings else 0.0)
     scale, middle = (0.5 * _SIDE - 26) / most, 0.5 * _SIDE
@@ -129,4 +129,6 @@ def scatter_chart(answers: Sequence[Answer]) -> str:
             parts.append(f'<circle class="{answer.kind}" cx="{x:.1f}" cy="{y:.1f}" r="3.2" fill-opacity=".75"/>')
     parts.append(f'<text x="{_SIDE - 4}" y="{middle - 6}" text-anchor="end">east</text>')
     parts.append(f'<text x="{middle - 6}" y="14" text-anchor="end">north</text></svg>')
+    if beyond := sum(distance > most for distance in distances):
+        parts.append(f'<p class="note">{beyond} of {len(distances)} errors lie beyond this drawing.</p>')
     return "\n".join(parts)

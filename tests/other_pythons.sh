@@ -1,0 +1,31 @@
+#!/bin/sh
+# Runs the tests of what flies on the other supported Pythons at hand, each in a .venv-X.Y of its own.
+# PYTHON_TESTED: the interpreter whose version has been tested already. Further arguments go to pytest.
+set -eu
+cd "$(dirname "$0")/.."
+tested=$("${PYTHON_TESTED:-.venv/bin/python}" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+ran=""
+for version in 3.10 3.11 3.12; do
+    if [ "$version" = "$tested" ]; then
+        continue
+    fi
+    python=$(command -v "python$version" || true)
+    # A shim of a version manager may be there without the version behind it.
+    if [ -z "$python" ] || ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
+        echo "other_pythons: python$version is not at hand, skipped"
+        continue
+    fi
+    venv=".venv-$version"
+    stamp="$venv/.tested-$(cat setup.cfg constraints.txt | cksum | cut -d ' ' -f 1)"
+    if [ ! -e "$stamp" ]; then
+        rm -rf "$venv"
+        "$python" -m venv "$venv"
+        # Without the build of wheels from the source tree being left behind, and without what trains.
+        "$venv/bin/pip" --disable-pip-version-check install -q -c constraints.txt -e '.[map,import,test]'
+        touch "$stamp"
+    fi
+    echo "other_pythons: python$version"
+    "$venv/bin/python" -m pytest --ignore=tests/training -p no:cacheprovider "$@"
+    ran="$ran $version"
+done
+echo "other_pythons: ran$ran after $tested" | sed 's/ran after/ran none but/'
