@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from tilefix.links.messages import HealthState, LinkMessage, PositionReport, Severity
     from tilefix.manifest import ModelManifest
     from tilefix.types import BoolArray, Float32Array, Frame, UInt8Array
 
@@ -49,4 +51,34 @@ class Embedder(Protocol):
         `patches`: uint8 (n, patch_px, patch_px, 3) RGB, north up. `masks`: bool (n, patch_px, patch_px), True
         where the patch shows ground; `None` means everywhere. Raises `ModelError` on a wrong shape or type.
         """
+        ...
+
+
+class AutopilotLink(Protocol):
+    """The way to one autopilot. No call blocks, and none raises for a link that is down: it reopens by itself."""
+
+    def poll(self) -> Sequence[LinkMessage]:
+        """What the vehicle's autopilot said since the last call, in order; also keeps the link alive. Traffic of
+        other systems, and malformed traffic, is dropped."""
+        ...
+
+    @property
+    def system_id(self) -> int | None:
+        """The vehicle's system id, `None` until its autopilot was heard; nothing is sent before."""
+        ...
+
+    def send_position(self, report: PositionReport) -> bool:
+        """Sends a position; False when it could not leave (it is then dropped: a late one is worth nothing)."""
+        ...
+
+    def send_heartbeat(self, state: HealthState) -> bool:
+        """Sends tilefix's own sign of life."""
+        ...
+
+    def send_text(self, severity: Severity, text: str) -> bool:
+        """Sends a line for the pilot, at most 50 bytes of ASCII; a longer one is cut."""
+        ...
+
+    def close(self) -> None:
+        """Releases the link; may be called twice."""
         ...

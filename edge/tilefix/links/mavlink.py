@@ -1,0 +1,284 @@
+"""The MAVLink 2 link to one autopilot: decodes what the vehicle says, asks it for streams, sends what tilefix has.
+
+Facts are ArduPilot's, flown in simulation: streams are asked for with MAV_CMD_SET_MESSAGE_INTERVAL, again after a
+reboot or a silence; a TIMESYNC reply echoes `ts1`; GPS_RAW_INT is the first receiver, the second one is GPS2_RAW.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pymavlink.dialects.v20 import ardupilotmega as mavlink
+
+from tilefix.links.messages import (
+    Attitude,
+    AutopilotTime,
+    GnssReceiver,
+    GroundRange,
+    HealthState,
+    Heartbeat,
+    Home,
+    LinkMessage,
+    PositionReport,
+    Pressure,
+    Rebooted,
+    Severity,
+)
+from tilefix.links.timesync import BootTime
+from tilefix.links.transport import Address, Transport
+from tilefix.ports import Clock
+
+DEFAULT_COMPONENT_ID = mavlink.MAV_COMP_ID_ONBOARD_COMPUTER  # 191
+STREAM_RATES_HZ = {
+    mavlink.MAVLINK_MSG_ID_ATTITUDE: 50.0,
+    mavlink.MAVLINK_MSG_ID_SCALED_PRESSURE: 10.0,
+    mavlink.MAVLINK_MSG_ID_GPS_RAW_INT: 5.0,
+    mavlink.MAVLINK_MSG_ID_DISTANCE_SENSOR: 10.0,
+    mavlink.MAVLINK_MSG_ID_HOME_POSITION: 0.5,
+    mavlink.MAVLINK_MSG_ID_SYSTEM_TIME: 1.0,
+}
+_SECOND_NS = 1_000_000_000
+_TIMESYNC_EVERY_NS = _SECOND_NS
+# A stream is missed, and asked for again, when the attitude stays away this long while heartbeats come.
+_STREAM_SILENCE_NS = 2 * _SECOND_NS
+_PEER_SILENCE_NS = 5 * _SECOND_NS
+_MAX_PEERS = 8
+_PARSER_KEEP_BYTES = 1 << 16
+_TEXT_BYTES = 50
+_MAV_STATES = {
+    HealthState.BOOT: mavlink.MAV_STATE_BOOT,
+    HealthState.STANDBY: mavlink.MAV_STATE_STANDBY,
+    HealthState.ACTIVE: mavlink.MAV_STATE_ACTIVE,
+    HealthState.CRITICAL: mavlink.MAV_STATE_CRITICAL,
+}
+# Kinds of MAVLink system that send heartbeats but are no vehicle's autopilot.
+_NO_VEHICLES = (mavlink.MAV_TYPE_GCS, mavlink.MAV_TYPE_ONBOARD_CONTROLLER, mavlink.MAV_TYPE_GIMBAL)
+
+
+class MavlinkLink:
+    """`tilefix.ports.AutopilotLink` over any transport."""
+
+    def __init__(self, transport: Transport, clock: Clock, *, component_id: int = DEFAULT_COMPONENT_ID) -> None:
+        self._transport = transport
+        self._clock = clock
+        self._sender = mavlink.MAVLink(None, srcSystem=0, srcComponent=component_id)
+        self._parsers: dict[Address | None, Any] = {}
+        self._peer: Address | None = None
+        self._vehicle: tuple[int, int] | None = None
+        self._boot = BootTime()
+        self._heard_ns = 0
+        self._attitude_ns = 0
+        self._asked_ns: int | None = None
+        self._synced_ns: int | None = None
+        self._decoders: dict[str, Callable[[Any, int], LinkMessage | None]] = {
+            "ATTITUDE": self._attitude,
+            "SCALED_PRESSURE": self._pressure,
+            "GPS_RAW_INT": _receiver,
+            "DISTANCE_SENSOR": self._range,
+            "HOME_POSITION": _home,
+            "SYSTEM_TIME": self._time,
+            "TIMESYNC": self._timesync,
+            "HEARTBEAT": _heartbeat,
+        }
+
+    @property
+    def system_id(self) -> int | None:
+        """The vehicle's system id, `None` until its autopilot was heard."""
+        return self._vehicle[0] if self._vehicle else None
+
+    def poll(self) -> Sequence[LinkMessage]:
+        """Decodes what arrived since the last call, and asks for streams and the time when due."""
+        heard: list[LinkMessage] = []
+        for data, peer in self._transport.read():
+            for message in self._parse(data, peer):
+                heard.extend(self._decode(message, peer))
+        self._ask()
+        return heard
+
+    def _parse(self, data: bytes, peer: Address | None) -> list[Any]:
+        parser = self._parsers.get(peer)
+        if parser is None:
+            if len(self._parsers) >= _MAX_PEERS:
+                stranger = next(one for one in self._parsers if one != self._peer)
+                del self._parsers[stranger]
+            parser = self._parsers[peer] = mavlink.MAVLink(None)
+            parser.robust_parsing = True
+        try:
+            messages = parser.parse_buffer(data) or []
+        except (mavlink.MAVError, ValueError, TypeError, IndexError, struct.error):
+            # A parser that met something it cannot even call bad may be in any state: start a new one.
+            del self._parsers[peer]
+            return []
+        if parser.buf_index > _PARSER_KEEP_BYTES:
+            parser.buf = parser.buf[parser.buf_index :]
+            parser.buf_index = 0
+        return [message for message in messages if message.get_type() in self._decoders]
+
+    def _decode(self, message: Any, peer: Address | None) -> list[LinkMessage]:
+        now_ns = self._clock.now_ns()
+        source = (message.get_srcSystem(), message.get_srcComponent())
+        if message.get_type() == "HEARTBEAT" and not self._accept_heartbeat(message, source, peer, now_ns):
+            return []
+        if source != self._vehicle or peer != self._peer:
+            return []
+        self._heard_ns = now_ns
+        decoded: list[LinkMessage] = []
+        boot_ms = getattr(message, "time_boot_ms", 0)
+        if boot_ms and self._boot.heard(boot_ms * 1_000_000, now_ns):
+            self._asked_ns = self._synced_ns = None
+            decoded.append(Rebooted(now_ns))
+        if message.get_type() == "ATTITUDE":
+            self._attitude_ns = now_ns
+        one = self._decoders[message.get_type()](message, now_ns)
+        return decoded if one is None else [*decoded, one]
+
+    def _accept_heartbeat(self, message: Any, source: tuple[int, int], peer: Address | None, now_ns: int) -> bool:
+        """True for the vehicle's own autopilot; the first one heard becomes the vehicle. Its address may change
+        only after a silence (a router that restarted), so that nobody can take the link over in flight."""
+        is_autopilot = (
+            message.autopilot != mavlink.MAV_AUTOPILOT_INVALID and message.type not in _NO_VEHICLES and source[0] != 0
+        )
+        if not is_autopilot:
+            return False
+        if self._vehicle is None:
+            self._vehicle, self._peer = source, peer
+            self._sender.srcSystem = source[0]
+        elif source == self._vehicle and peer != self._peer and now_ns - self._heard_ns > _PEER_SILENCE_NS:
+            self._peer = peer
+        return source == self._vehicle and peer == self._peer
+
+    def _ask(self) -> None:
+        """Asks for the streams once the vehicle is known, and again while the attitude stays away."""
+        if self._vehicle is None:
+            return
+        now_ns = self._clock.now_ns()
+        if self._synced_ns is None or now_ns - self._synced_ns >= _TIMESYNC_EVERY_NS:
+            self._synced_ns = now_ns
+            self._send(mavlink.MAVLink_timesync_message(0, now_ns))
+        missing = now_ns - self._attitude_ns > _STREAM_SILENCE_NS
+        if self._asked_ns is None or (missing and now_ns - self._asked_ns > _STREAM_SILENCE_NS):
+            self._asked_ns = now_ns
+            for message_id, rate_hz in STREAM_RATES_HZ.items():
+                self._send(
+                    mavlink.MAVLink_command_long_message(
+                        *self._vehicle,
+                        mavlink.MAV_CMD_SET_MESSAGE_INTERVAL,
+                        0,
+                        message_id,
+                        1e6 / rate_hz,
+                        0,
+                        0,
+                        0,
+                        0,
+                        0,
+                    )
+                )
+
+    def _attitude(self, message: Any, now_ns: int) -> LinkMessage | None:
+        at_ns = self._local_ns(message.time_boot_ms, now_ns)
+        angles = [math.degrees(angle) for angle in (message.roll, message.pitch, message.yaw)]
+        return Attitude(at_ns, *angles) if all(map(math.isfinite, angles)) else None
+
+    def _pressure(self, message: Any, now_ns: int) -> LinkMessage | None:
+        return Pressure(self._local_ns(message.time_boot_ms, now_ns), float(message.press_abs))
+
+    def _range(self, message: Any, now_ns: int) -> LinkMessage | None:
+        """A downward rangefinder within its own limits; 1 is the quality of an invalid reading."""
+        usable = message.min_distance <= message.current_distance <= message.max_distance and message.current_distance
+        if not usable or message.orientation != mavlink.MAV_SENSOR_ROTATION_PITCH_270 or message.signal_quality == 1:
+            return None
+        return GroundRange(self._local_ns(message.time_boot_ms, now_ns), message.current_distance / 100.0)
+
+    def _time(self, message: Any, now_ns: int) -> LinkMessage | None:
+        return AutopilotTime(self._local_ns(message.time_boot_ms, now_ns), message.time_unix_usec * 1000)
+
+    def _timesync(self, message: Any, now_ns: int) -> None:
+        if message.tc1 > 0:
+            self._boot.round_trip(message.ts1, message.tc1, now_ns)
+
+    def _local_ns(self, boot_ms: int, now_ns: int) -> int:
+        """When it was measured; never later than now, and not earlier than a second ago."""
+        local_ns = self._boot.to_local_ns(boot_ms * 1_000_000)
+        return now_ns if local_ns is None else min(max(local_ns, now_ns - _SECOND_NS), now_ns)
+
+    def send_position(self, report: PositionReport) -> bool:
+        """Sends GPS_INPUT with every field valid: ArduPilot fuses what is flagged as ignored all the same (velocity
+        as standing still, height as zero). A picture has no dilution of precision; an ignored one stays unknown, which
+        keeps the EKF from aligning, so both are a plain 1 and the accuracies carry the truth."""
+        message = mavlink.MAVLink_gps_input_message(
+            time_usec=report.at_ns // 1000,
+            gps_id=report.gps_id,
+            ignore_flags=0,
+            time_week_ms=report.gps_week_ms,
+            time_week=report.gps_week,
+            fix_type=mavlink.GPS_FIX_TYPE_3D_FIX,
+            lat=round(report.lat_deg * 1e7),
+            lon=round(report.lon_deg * 1e7),
+            alt=report.amsl_m,
+            hdop=1.0,
+            vdop=1.0,
+            vn=report.velocity_north_mps,
+            ve=report.velocity_east_mps,
+            vd=report.velocity_down_mps,
+            speed_accuracy=report.speed_sigma_mps,
+            horiz_accuracy=report.horizontal_sigma_m,
+            vert_accuracy=report.vertical_sigma_m,
+            satellites_visible=report.satellites,
+            yaw=0,
+        )
+        return self._send(message)
+
+    def send_heartbeat(self, state: HealthState) -> bool:
+        """Sends HEARTBEAT as an onboard computer without an autopilot."""
+        return self._send(
+            mavlink.MAVLink_heartbeat_message(
+                mavlink.MAV_TYPE_ONBOARD_CONTROLLER, mavlink.MAV_AUTOPILOT_INVALID, 0, 0, _MAV_STATES[state], 3
+            )
+        )
+
+    def send_text(self, severity: Severity, text: str) -> bool:
+        """Sends STATUSTEXT, cut to 50 bytes of ASCII."""
+        line = text.encode("ascii", "replace")[:_TEXT_BYTES]
+        return self._send(mavlink.MAVLink_statustext_message(severity.value, line))
+
+    def _send(self, message: Any) -> bool:
+        """Packs as MAVLink 2 and hands to the transport; nothing leaves before the vehicle's id is known."""
+        if self._vehicle is None:
+            return False
+        packed = bytes(message.pack(self._sender))
+        self._sender.seq = (self._sender.seq + 1) % 256
+        return self._transport.write(packed, self._peer)
+
+    def close(self) -> None:
+        """Releases the transport."""
+        self._transport.close()
+
+
+def _receiver(message: Any, now_ns: int) -> LinkMessage | None:
+    """GPS_RAW_INT: what the first receiver says; a zero or a largest value stands for unknown."""
+    known = message.fix_type >= 2 and (message.lat, message.lon) != (0, 0) and abs(message.lat) <= 900_000_000
+    speed = None if message.vel == 65535 or message.cog == 65535 else message.vel / 100.0
+    course = math.radians(message.cog / 100.0)
+    return GnssReceiver(
+        at_ns=now_ns,
+        fix_type=message.fix_type,
+        lat_deg=message.lat / 1e7 if known else None,
+        lon_deg=message.lon / 1e7 if known else None,
+        amsl_m=message.alt / 1e3 if message.fix_type >= 3 else None,
+        horizontal_sigma_m=message.h_acc / 1e3 or None,
+        vertical_sigma_m=message.v_acc / 1e3 or None,
+        velocity_north_mps=None if speed is None else speed * math.cos(course),
+        velocity_east_mps=None if speed is None else speed * math.sin(course),
+    )
+
+
+def _home(message: Any, now_ns: int) -> LinkMessage | None:
+    return Home(now_ns, message.altitude / 1e3)
+
+
+def _heartbeat(message: Any, now_ns: int) -> LinkMessage | None:
+    armed = bool(message.base_mode & mavlink.MAV_MODE_FLAG_SAFETY_ARMED)
+    return Heartbeat(now_ns, message.get_srcSystem(), armed)

@@ -1,0 +1,230 @@
+"""The vehicle as its own sensors tell it: what the localizer and the publisher ask about one instant. Pure.
+
+Never holds the autopilot's estimate of position or velocity: of position only what the GNSS receiver itself says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+from tilefix.links.attitude import AttitudeHistory
+from tilefix.links.height import PressureAltitude
+from tilefix.links.messages import (
+    Attitude,
+    AutopilotTime,
+    GnssReceiver,
+    GroundRange,
+    Heartbeat,
+    Home,
+    LinkMessage,
+    Pressure,
+    Rebooted,
+)
+from tilefix.tomlfields import chosen, limited
+from tilefix.types import VehicleState
+
+# A range to the ground counts this long: at 5 m/s of climb it is then 2.5 m off.
+_RANGE_MAX_AGE_NS = 500_000_000
+# The receiver is asked for 5 Hz; two seconds of silence is a loss. It must then be good this long to be back.
+GNSS_SILENCE_NS = 2_000_000_000
+GNSS_BACK_NS = 5_000_000_000
+_LINK_SILENCE_NS = 3_000_000_000
+# A receiver that does not state its vertical sigma gets a cautious one.
+_UNKNOWN_VERTICAL_SIGMA_M = 5.0
+# The autopilot's calendar clock is taken over once; a jump beyond this is a new one.
+_CALENDAR_STEP_NS = 500_000_000
+_CALENDAR_MIN_UNIX_NS = 1_577_836_800 * 1_000_000_000  # 2020
+_GPS_EPOCH_UNIX_S = 315_964_800
+_GPS_LEAP_S = 18
+_WEEK_MS = 604_800_000
+
+
+@dataclass(frozen=True)
+class HeightSettings:
+    """Where height comes from.
+
+    `source`: `auto` (a fresh rangefinder, else pressure over the ground's height), `rangefinder` or `baro`.
+    `ground_amsl_m`: the ground's height above mean sea level; without it the autopilot's home is asked.
+    `anchor`: what ties air pressure to sea level: `gnss` (the receiver's height before denial), or `ground` (the
+    aircraft stands at `ground_amsl_m` when tilefix starts, for flights that never had GNSS).
+    """
+
+    source: str = chosen("auto", "rangefinder", "baro")
+    ground_amsl_m: float | None = limited(-500.0, 9000.0, None)
+    anchor: str = chosen("gnss", "ground")
+
+
+class Vehicle:
+    """What the link told, and what follows from it for one instant."""
+
+    def __init__(self, settings: HeightSettings | None = None, *, receiver_is_ours: bool = False) -> None:
+        """`receiver_is_ours`: the receiver that the autopilot reports is the position that tilefix itself sends
+        (gps_id 0), so that it proves nothing."""
+        self._settings = settings or HeightSettings()
+        self._receiver_is_ours = receiver_is_ours
+        self._attitudes = AttitudeHistory()
+        self._altitude = PressureAltitude()
+        self._range: GroundRange | None = None
+        self._home: Home | None = None
+        self._receivers: deque[GnssReceiver] = deque(maxlen=50)
+        self._good_since_ns: int | None = None
+        self._good_until_ns: int | None = None
+        self._gnss_available = False
+        self._unix_minus_local_ns: int | None = None
+        self._heard_ns: int | None = None
+
+    def take(self, message: LinkMessage) -> None:
+        """Takes in one message of the link."""
+        self._heard_ns = max(message.at_ns, self._heard_ns or message.at_ns)
+        if isinstance(message, Attitude):
+            self._attitudes.add(message)
+        elif isinstance(message, Pressure):
+            self._take_pressure(message)
+        elif isinstance(message, GnssReceiver):
+            self._take_receiver(message)
+        elif isinstance(message, GroundRange):
+            self._range = message if math.isfinite(message.distance_m) else self._range
+        elif isinstance(message, Home):
+            self._home = message if math.isfinite(message.amsl_m) else self._home
+        elif isinstance(message, AutopilotTime):
+            self._take_time(message)
+        elif isinstance(message, Rebooted):
+            self._attitudes.clear()
+            self._altitude.restart()
+            self._range = None
+            self._unix_minus_local_ns = None
+        else:
+            assert isinstance(message, Heartbeat)
+
+    def _take_pressure(self, message: Pressure) -> None:
+        self._altitude.add_pressure(message.at_ns, message.pressure_hpa)
+        ground_m = self._settings.ground_amsl_m
+        if self._settings.anchor == "ground" and ground_m is not None and not self._altitude.anchored:
+            self._altitude.anchor(message.at_ns, ground_m, 1.0)
+
+    def _take_receiver(self, message: GnssReceiver) -> None:
+        if self._receiver_is_ours:
+            return
+        self._receivers.append(message)
+        if not message.good:
+            self._good_since_ns = None
+            self._gnss_available = False
+            return
+        silent = self._good_until_ns is not None and message.at_ns - self._good_until_ns > GNSS_SILENCE_NS
+        if self._good_since_ns is None or silent:
+            self._gnss_available = self._gnss_available and not silent
+            self._good_since_ns = message.at_ns
+        self._good_until_ns = message.at_ns
+        if message.at_ns - self._good_since_ns >= GNSS_BACK_NS or self._first_receiver_is(message):
+            self._gnss_available = True
+        if self._gnss_available and message.amsl_m is not None and self._settings.anchor == "gnss":
+            sigma_m = message.vertical_sigma_m
+            self._altitude.anchor(message.at_ns, message.amsl_m, sigma_m or _UNKNOWN_VERTICAL_SIGMA_M)
+
+    def _first_receiver_is(self, message: GnssReceiver) -> bool:
+        return len(self._receivers) == 1 and self._receivers[0] is message
+
+    def _take_time(self, message: AutopilotTime) -> None:
+        if message.unix_ns < _CALENDAR_MIN_UNIX_NS:
+            return
+        offset_ns = message.unix_ns - message.at_ns
+        known_ns = self._unix_minus_local_ns
+        if known_ns is None or abs(offset_ns - known_ns) > _CALENDAR_STEP_NS:
+            self._unix_minus_local_ns = offset_ns
+
+    def connected(self, now_ns: int) -> bool:
+        """True while the autopilot is heard."""
+        return self._heard_ns is not None and now_ns - self._heard_ns <= _LINK_SILENCE_NS
+
+    @property
+    def attitude_newest_ns(self) -> int | None:
+        """The instant of the newest attitude."""
+        return self._attitudes.newest_ns
+
+    def gnss_available(self, now_ns: int) -> bool:
+        """True while the receiver has a fix: lost at once, back only after it was good for a while."""
+        heard_ns = self._good_until_ns
+        return self._gnss_available and heard_ns is not None and now_ns - heard_ns <= GNSS_SILENCE_NS
+
+    @property
+    def last_gnss(self) -> GnssReceiver | None:
+        """The last good position of the receiver, however old."""
+        return next((one for one in reversed(self._receivers) if one.good), None)
+
+    def gnss_at(self, at_ns: int) -> tuple[float, float] | None:
+        """The receiver's (lat_deg, lon_deg) interpolated at an instant; `None` without good fixes on both sides of
+        it at most two seconds apart. For recordings only: the localizer never sees it."""
+        earlier: GnssReceiver | None = None
+        for later in self._receivers:
+            if later.at_ns >= at_ns:
+                if earlier is None or not (earlier.good and later.good):
+                    return None
+                return _between(earlier, later, at_ns)
+            earlier = later
+        return None
+
+    def amsl_m(self, at_ns: int) -> float | None:
+        """Height above mean sea level; `None` when unknown."""
+        return self._altitude.amsl_m(at_ns)
+
+    def amsl_sigma_m(self, at_ns: int) -> float | None:
+        """One sigma of `amsl_m`."""
+        return self._altitude.sigma_m(at_ns)
+
+    def climb_mps(self, at_ns: int) -> float | None:
+        """Climb rate from air pressure; `None` when unknown."""
+        return self._altitude.climb_mps(at_ns)
+
+    def gps_time(self, at_ns: int) -> tuple[int, int]:
+        """(week, milliseconds of the week) of GPS time by the autopilot's clock; (0, 0) when it has none."""
+        if self._unix_minus_local_ns is None:
+            return 0, 0
+        gps_ms = (at_ns + self._unix_minus_local_ns) // 1_000_000 - (_GPS_EPOCH_UNIX_S - _GPS_LEAP_S) * 1000
+        return gps_ms // _WEEK_MS, gps_ms % _WEEK_MS
+
+    def agl_m(self, at_ns: int) -> float | None:
+        """Height above the ground by the configured source; `None` when unknown."""
+        source = self._settings.source
+        if source != "baro":
+            ranged_m = self._ranged_agl_m(at_ns)
+            if ranged_m is not None or source == "rangefinder":
+                return ranged_m
+        amsl_m = self.amsl_m(at_ns)
+        ground_m = self._settings.ground_amsl_m
+        if ground_m is None and self._home is not None:
+            ground_m = self._home.amsl_m
+        if amsl_m is None or ground_m is None or amsl_m - ground_m <= 0.0:
+            return None
+        return amsl_m - ground_m
+
+    def _ranged_agl_m(self, at_ns: int) -> float | None:
+        """The range made vertical: over flat ground a tilted beam is longer by 1 / (cos roll cos pitch)."""
+        ranged = self._range
+        if ranged is None or abs(at_ns - ranged.at_ns) > _RANGE_MAX_AGE_NS or ranged.distance_m <= 0.0:
+            return None
+        attitude = self._attitudes.at(ranged.at_ns)
+        if attitude is None:
+            return None
+        upright = math.cos(math.radians(attitude.roll_deg)) * math.cos(math.radians(attitude.pitch_deg))
+        return ranged.distance_m * upright if upright > 0.5 else None
+
+    def state_at(self, at_ns: int) -> VehicleState:
+        """What the localizer may know of the vehicle at an exposure."""
+        attitude = self._attitudes.at(at_ns)
+        if attitude is None:
+            return VehicleState(at_ns, None, None, None, self.agl_m(at_ns))
+        return VehicleState(at_ns, attitude.roll_deg, attitude.pitch_deg, attitude.yaw_deg, self.agl_m(at_ns))
+
+
+def _between(earlier: GnssReceiver, later: GnssReceiver, at_ns: int) -> tuple[float, float] | None:
+    if later.at_ns - earlier.at_ns > GNSS_SILENCE_NS or later.at_ns == earlier.at_ns:
+        return None
+    if earlier.lat_deg is None or later.lat_deg is None or earlier.lon_deg is None or later.lon_deg is None:
+        return None
+    share = (at_ns - earlier.at_ns) / (later.at_ns - earlier.at_ns)
+    return (
+        earlier.lat_deg + share * (later.lat_deg - earlier.lat_deg),
+        earlier.lon_deg + share * (later.lon_deg - earlier.lon_deg),
+    )

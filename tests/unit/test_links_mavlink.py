@@ -1,0 +1,253 @@
+"""The MAVLink link: whom it listens to, what it asks for, what it says."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from pymavlink.dialects.v20 import ardupilotmega as mavlink
+
+from support.clocks import ManualClock
+from support.mavlink import PEER, Autopilot, FakeTransport, decoded
+from tilefix.links.mavlink import STREAM_RATES_HZ, MavlinkLink
+from tilefix.links.messages import (
+    Attitude,
+    AutopilotTime,
+    GnssReceiver,
+    GroundRange,
+    HealthState,
+    Heartbeat,
+    Home,
+    LinkMessage,
+    PositionReport,
+    Pressure,
+    Rebooted,
+    Severity,
+)
+
+REPORT = PositionReport(
+    at_ns=5_000_000_000,
+    gps_id=1,
+    lat_deg=47.1234567,
+    lon_deg=-8.7654321,
+    amsl_m=512.5,
+    velocity_north_mps=3.0,
+    velocity_east_mps=-4.0,
+    velocity_down_mps=0.5,
+    horizontal_sigma_m=2.5,
+    vertical_sigma_m=3.5,
+    speed_sigma_mps=0.4,
+    satellites=8,
+    gps_week=2400,
+    gps_week_ms=123456,
+)
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.transport = FakeTransport()
+        self.link = MavlinkLink(self.transport, self.clock, component_id=191)
+        self.autopilot = Autopilot()
+
+    def hear(self, *pieces: bytes, peer: tuple[str, int] = PEER) -> list[LinkMessage]:
+        self.transport.incoming.extend((piece, peer) for piece in pieces)
+        return list(self.link.poll())
+
+    def sent(self, kind: str) -> list[object]:
+        return [message for message in decoded(self.transport) if message.get_type() == kind]
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+@pytest.fixture
+def known(rig: Rig) -> Rig:
+    rig.hear(rig.autopilot.heartbeat())
+    rig.transport.sent.clear()
+    return rig
+
+
+def test_nothing_leaves_before_the_vehicle_is_known(rig: Rig) -> None:
+    rig.link.poll()
+    assert not rig.link.send_heartbeat(HealthState.BOOT)
+    assert not rig.link.send_position(REPORT)
+    assert rig.transport.sent == []
+    assert rig.link.system_id is None
+
+
+def test_the_system_id_is_the_vehicles(rig: Rig) -> None:
+    ground = Autopilot(255, 190).heartbeat(mavlink.MAV_TYPE_GCS, mavlink.MAV_AUTOPILOT_INVALID)
+    companion = Autopilot(9, 191).heartbeat(mavlink.MAV_TYPE_ONBOARD_CONTROLLER, mavlink.MAV_AUTOPILOT_INVALID)
+    assert rig.hear(ground, companion, Autopilot(0, 1).heartbeat()) == []
+    assert rig.link.system_id is None
+    assert rig.hear(rig.autopilot.heartbeat()) == [Heartbeat(rig.clock.now_ns(), 7, False)]
+    rig.link.send_heartbeat(HealthState.ACTIVE)
+    heartbeat = decoded(rig.transport)[-1]
+    assert (heartbeat.get_srcSystem(), heartbeat.get_srcComponent()) == (7, 191)
+    assert (heartbeat.type, heartbeat.autopilot) == (mavlink.MAV_TYPE_ONBOARD_CONTROLLER, mavlink.MAV_AUTOPILOT_INVALID)
+    assert heartbeat.system_status == mavlink.MAV_STATE_ACTIVE
+
+
+def test_everything_sent_is_mavlink_2_in_sequence(known: Rig) -> None:
+    for _ in range(3):
+        known.link.send_text(Severity.INFO, "x")
+    assert [data[0] for data, _ in known.transport.sent] == [0xFD] * 3
+    sequence = [data[4] for data, _ in known.transport.sent]
+    assert sequence == [sequence[0], sequence[0] + 1, sequence[0] + 2]
+    assert {peer for _, peer in known.transport.sent} == {PEER}
+
+
+def test_streams_are_asked_for_once_then_only_when_they_stay_away(rig: Rig) -> None:
+    rig.hear(rig.autopilot.heartbeat())
+    asked = rig.sent("COMMAND_LONG")
+    assert {(one.command, int(one.param1)) for one in asked} == {
+        (mavlink.MAV_CMD_SET_MESSAGE_INTERVAL, message_id) for message_id in STREAM_RATES_HZ
+    }
+    assert {(one.target_system, one.target_component) for one in asked} == {(7, 1)}
+    interval_us = {int(one.param1): one.param2 for one in asked}
+    assert interval_us[mavlink.MAVLINK_MSG_ID_ATTITUDE] == 20_000
+    for second in range(5):
+        rig.clock.advance_s(1.0)
+        rig.hear(rig.autopilot.attitude(1000 * second + 1))
+    assert rig.sent("COMMAND_LONG") == []
+    rig.clock.advance_s(2.5)
+    rig.hear(rig.autopilot.heartbeat())
+    assert len(rig.sent("COMMAND_LONG")) == len(STREAM_RATES_HZ)
+
+
+def test_a_reboot_is_reported_and_streams_are_asked_for_again(known: Rig) -> None:
+    known.hear(known.autopilot.attitude(60_000))
+    known.transport.sent.clear()
+    known.clock.advance_s(0.5)
+    heard = known.hear(known.autopilot.attitude(300, yaw=1.0))
+    assert isinstance(heard[0], Rebooted)
+    assert isinstance(heard[1], Attitude)
+    assert len(known.sent("COMMAND_LONG")) == len(STREAM_RATES_HZ)
+
+
+def test_every_message_becomes_its_value(known: Rig) -> None:
+    pilot, now_ns = known.autopilot, known.clock.now_ns()
+    assert known.hear(pilot.attitude(1000, math.radians(5), math.radians(-3), math.radians(90))) == [
+        Attitude(now_ns, pytest.approx(5, abs=1e-4), pytest.approx(-3, abs=1e-4), pytest.approx(90, abs=1e-4))
+    ]
+    assert known.hear(pilot.pressure(1000, 950.25)) == [Pressure(now_ns, 950.25)]
+    assert known.hear(pilot.range(1000, 42.5)) == [GroundRange(now_ns, 42.5)]
+    assert known.hear(pilot.home(431.0)) == [Home(now_ns, 431.0)]
+    assert known.hear(pilot.system_time(1000, 1_800_000_000_000_000)) == [AutopilotTime(now_ns, 1_800_000_000 * 10**9)]
+    (gnss,) = known.hear(pilot.gps(lat_deg=47.5, lon_deg=-8.25, amsl_m=501.5, speed_mps=5.0, course_deg=90.0))
+    assert isinstance(gnss, GnssReceiver)
+    assert gnss.good
+    assert (gnss.lat_deg, gnss.lon_deg, gnss.amsl_m) == (47.5, -8.25, 501.5)
+    assert (gnss.horizontal_sigma_m, gnss.vertical_sigma_m) == (0.9, 1.5)
+    assert gnss.velocity_north_mps == pytest.approx(0.0, abs=1e-9)
+    assert gnss.velocity_east_mps == pytest.approx(5.0)
+
+
+def test_a_receiver_without_a_fix_has_no_position(known: Rig) -> None:
+    (gnss,) = known.hear(known.autopilot.gps(fix_type=1, lat_deg=0.0, lon_deg=0.0))
+    assert isinstance(gnss, GnssReceiver)
+    assert not gnss.good
+    assert (gnss.lat_deg, gnss.amsl_m) == (None, None)
+
+
+def test_a_rangefinder_counts_only_downwards_and_within_its_limits(known: Rig) -> None:
+    sideways = known.autopilot.range(1000, 10.0, orientation=mavlink.MAV_SENSOR_ROTATION_NONE)
+    assert known.hear(sideways, known.autopilot.range(1000, 121.0), known.autopilot.range(1000, 0.0)) == []
+
+
+def test_attitude_is_dated_by_the_round_trip(known: Rig) -> None:
+    known.clock.advance_s(1.0)
+    known.link.poll()
+    (request,) = known.sent("TIMESYNC")
+    assert request.tc1 == 0
+    known.clock.advance_s(0.010)
+    known.hear(known.autopilot.timesync(70_000_000_000, request.ts1))
+    known.clock.advance_s(0.200)
+    (attitude,) = known.hear(known.autopilot.attitude(70_105))
+    # The autopilot showed 70 s half a round trip (5 ms) after the question, 205 ms ago.
+    assert attitude.at_ns == known.clock.now_ns() - 205_000_000 + 105_000_000
+
+
+def test_a_stamp_never_lies_in_the_future_nor_far_in_the_past(known: Rig) -> None:
+    known.hear(known.autopilot.timesync(10_000_000_000, known.clock.now_ns()))
+    (early,) = known.hear(known.autopilot.attitude(10_900))
+    assert early.at_ns == known.clock.now_ns()
+    known.clock.advance_s(30.0)
+    (late,) = known.hear(known.autopilot.attitude(10_950))
+    assert late.at_ns == known.clock.now_ns() - 1_000_000_000
+
+
+def test_foreign_and_malformed_traffic_neither_stops_nor_moves_it(known: Rig) -> None:
+    stranger = Autopilot(42, 1)
+    noise = random.Random(4)
+    other = ("10.0.0.66", 14550)
+    garbage = [bytes(noise.randrange(256) for _ in range(300)) for _ in range(40)]
+    cut = known.autopilot.attitude(2000)[:-3]
+    crooked = bytearray(known.autopilot.attitude(2000))
+    crooked[10] ^= 0xFF
+    assert (
+        known.hear(stranger.heartbeat(), stranger.attitude(5), known.autopilot.attitude(math.floor(1)), peer=other)
+        == []
+    )
+    known.hear(*garbage, cut, bytes(crooked), b"", b"\xfd\xff\xff")
+    known.hear(*(known.autopilot.heartbeat() for _ in range(30)))
+    assert known.link.system_id == 7
+    heard = known.hear(known.autopilot.attitude(3000, yaw=0.5))
+    assert [type(one) for one in heard] == [Attitude]
+    known.link.send_heartbeat(HealthState.ACTIVE)
+    assert known.transport.sent[-1][1] == PEER
+
+
+def test_many_strangers_do_not_grow_it(known: Rig) -> None:
+    for port in range(1000):
+        known.hear(Autopilot(42, 1).heartbeat(), peer=("10.0.0.66", port))
+    assert len(known.link._parsers) <= 8
+    assert known.hear(known.autopilot.attitude(3000)) != []
+
+
+def test_not_finite_angles_are_dropped(known: Rig) -> None:
+    assert known.hear(known.autopilot.attitude(1000, roll=math.nan), known.autopilot.attitude(1000, yaw=math.inf)) == []
+
+
+def test_the_vehicle_may_come_back_from_another_port_after_a_silence_only(known: Rig) -> None:
+    moved = (PEER[0], 40000)
+    assert known.hear(known.autopilot.heartbeat(), peer=moved) == []
+    known.clock.advance_s(6.0)
+    assert known.hear(known.autopilot.heartbeat(), peer=moved) == [Heartbeat(known.clock.now_ns(), 7, False)]
+    known.link.send_heartbeat(HealthState.ACTIVE)
+    assert known.transport.sent[-1][1] == moved
+
+
+def test_messages_split_over_reads_are_put_together(known: Rig) -> None:
+    whole = known.autopilot.attitude(1000)
+    assert known.hear(whole[:7]) == []
+    assert [type(one) for one in known.hear(whole[7:])] == [Attitude]
+
+
+def test_a_position_fills_every_field_of_gps_input(known: Rig) -> None:
+    assert known.link.send_position(REPORT)
+    (sent,) = known.sent("GPS_INPUT")
+    assert (sent.gps_id, sent.ignore_flags, sent.fix_type, sent.satellites_visible) == (1, 0, 3, 8)
+    assert (sent.lat, sent.lon, sent.alt) == (471234567, -87654321, 512.5)
+    assert (sent.vn, sent.ve, sent.vd) == (3.0, -4.0, 0.5)
+    assert (sent.horiz_accuracy, sent.vert_accuracy) == (2.5, 3.5)
+    assert sent.speed_accuracy == pytest.approx(0.4)
+    assert (sent.time_week, sent.time_week_ms, sent.time_usec, sent.yaw) == (2400, 123456, 5_000_000, 0)
+
+
+def test_a_text_is_cut_to_fifty_bytes(known: Rig) -> None:
+    known.link.send_text(Severity.WARNING, "é" * 80)
+    (sent,) = known.sent("STATUSTEXT")
+    assert (sent.severity, sent.text) == (4, "?" * 50)
+
+
+def test_what_the_transport_does_not_take_is_reported(known: Rig) -> None:
+    known.transport.takes = False
+    assert not known.link.send_position(REPORT)
+    known.link.close()
+    known.link.close()
+    assert not known.transport.open
