@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from support.embedders import ThumbnailEmbedder
+from support.rasters import munich_grid, textured
+from tilefix.errors import MapError, ModelError
+from tilefix.manifest import sha256_of
+from tilefix.mapbuild.package import ArrayImagery, build_package
+from tilefix.mapmanifest import DATA_FILES
+from tilefix.mappackage import MapPackage
+
+EMBEDDER = ThumbnailEmbedder(patch_px=32, side=6)
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    frame, grid = munich_grid(120, 160)
+    coverage = np.full((120, 160), 255, np.uint8)
+    coverage[:, :40] = 0
+    imagery = ArrayImagery(frame, grid, textured(120, 160), coverage, "test", "2026-01-01", "CC0")
+    build_package(imagery, tmp_path / "map", embedder=EMBEDDER, patch_m=20.0, stride_m=10.0)
+    return tmp_path / "map"
+
+
+def edit(package: Path, **changes: object) -> None:
+    path = package / "manifest.json"
+    raw = json.loads(path.read_text())
+    for key, value in changes.items():
+        *parents, last = key.split("__")
+        target = raw
+        for parent in parents:
+            target = target[parent]
+        target[last] = value
+    path.write_text(json.dumps(raw))
+
+
+def seal(package: Path, name: str) -> None:
+    """Makes the manifest agree with a changed file, as an attacker would."""
+    raw = json.loads((package / "manifest.json").read_text())
+    raw["files"][name] = {"sha256": sha256_of(package / name), "bytes": (package / name).stat().st_size}
+    (package / "manifest.json").write_text(json.dumps(raw))
+
+
+def test_an_opened_package_says_what_was_built(package: Path) -> None:
+    opened = MapPackage.open(package, model=EMBEDDER.manifest)
+    frame, grid = munich_grid(120, 160)
+    assert (opened.frame, opened.grid) == (frame, grid)
+    assert opened.imagery.shape == (120, 160, 3)
+    assert isinstance(opened.imagery, np.memmap)
+    np.testing.assert_array_equal(opened.imagery[:, 40:], textured(120, 160)[:, 40:])
+    assert not opened.imagery[:, :40].any()
+    assert opened.coverage[:, :40].max() == 0
+    assert opened.coverage[:, 40:].min() == 255
+    assert opened.tile_centres_m.shape == (opened.manifest.tiles, 2)
+    assert opened.manifest.imagery.licence == "CC0"
+
+
+def test_arrays_are_read_only(package: Path) -> None:
+    opened = MapPackage.open(package)
+    for array in (opened.imagery, opened.coverage, opened.tile_centres_m):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+
+
+def test_a_window_is_cut_at_the_edge_and_keeps_its_place(package: Path) -> None:
+    opened = MapPackage.open(package)
+    cut = opened.window(opened.grid.east_m - 1.0, opened.grid.north_m - 2.0, 5.0)
+    assert cut is not None
+    pixels, coverage, grid = cut
+    assert pixels.shape == (14, 12, 3)
+    assert coverage.shape == (14, 12)
+    np.testing.assert_array_equal(pixels, opened.imagery[:14, -12:])
+    column, row = opened.grid.to_pixel(*grid.to_local(0, 0))
+    assert (column, row) == pytest.approx((148, 0))
+    assert opened.window(opened.grid.east_m + 50.0, 0.0, 5.0) is None
+
+
+@pytest.mark.parametrize("name", DATA_FILES)
+def test_one_changed_byte_is_refused(package: Path, name: str) -> None:
+    data = bytearray((package / name).read_bytes())
+    data[-3] ^= 1
+    (package / name).write_bytes(data)
+    with pytest.raises(MapError, match=f"{name}.*checksum"):
+        MapPackage.open(package)
+
+
+@pytest.mark.parametrize("name", DATA_FILES)
+def test_a_missing_file_is_named(package: Path, name: str) -> None:
+    (package / name).unlink()
+    with pytest.raises(MapError, match=f"{name}.*missing"):
+        MapPackage.open(package, verify=False)
+
+
+@pytest.mark.parametrize("name", DATA_FILES)
+def test_a_file_cut_short_is_refused_without_checksums_too(package: Path, name: str) -> None:
+    data = (package / name).read_bytes()
+    (package / name).write_bytes(data[:-7])
+    with pytest.raises(MapError, match="bytes, manifest says"):
+        MapPackage.open(package, verify=False)
+    seal(package, name)
+    with pytest.raises(MapError):
+        MapPackage.open(package)
+
+
+@pytest.mark.parametrize("name", [*DATA_FILES, "manifest.json"])
+def test_links_are_not_followed(package: Path, name: str, tmp_path: Path) -> None:
+    (package / name).rename(tmp_path / "elsewhere")
+    (package / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(MapError):
+        MapPackage.open(package)
+
+
+def test_no_package_at_all(tmp_path: Path) -> None:
+    with pytest.raises(MapError, match="no map manifest here"):
+        MapPackage.open(tmp_path)
+
+
+def test_a_newer_format_says_so(package: Path) -> None:
+    edit(package, format_version=2, something_new=1)
+    with pytest.raises(MapError, match=r"format version 2.*update tilefix"):
+        MapPackage.open(package)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"format_version": 0},
+        {"format_version": True},
+        {"extra": 1},
+        {"metric": "l2"},
+        {"patch_m": 0},
+        {"patch_m": "20"},
+        {"patch_m": True},
+        {"stride_m": -1.0},
+        {"stride_m": float("nan")},
+        {"tiles": 0},
+        {"tiles": 10**12},
+        {"tiles": 3.5},
+        {"descriptor_dim": 10**9},
+        {"created": 5},
+        {"frame": None},
+        {"frame__lat_deg": 89.0},
+        {"frame__lon_deg": float("inf")},
+        {"grid": []},
+        {"grid__gsd_m": 0.0},
+        {"grid__width_px": 10**9},
+        {"grid__west_m": 1e300},
+        {"grid__extra": 1},
+        {"model__sha256": "../../x"},
+        {"model__name": 7},
+        {"imagery__source": None},
+        {"files__imagery.npy": {"sha256": "0" * 64}},
+        {"files": {"../../etc/passwd": {"sha256": "0" * 64, "bytes": 1}}},
+        {"files__imagery.npy__bytes": -1},
+    ],
+)
+def test_a_wrong_manifest_is_refused(package: Path, changes: dict[str, object]) -> None:
+    edit(package, **changes)
+    with pytest.raises(MapError, match=r"manifest\.json"):
+        MapPackage.open(package)
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"{", b"\xff\xfe", b"[" * 100_000, b"null", b" " * (1 << 20) + b"{}"])
+def test_a_manifest_that_is_none(package: Path, text: bytes) -> None:
+    (package / "manifest.json").write_bytes(text)
+    with pytest.raises(MapError, match=r"manifest\.json"):
+        MapPackage.open(package)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"grid__width_px": 161}, "manifest says .u1"),
+        ({"grid__width_px": 120, "grid__height_px": 160}, "manifest says .u1"),
+        ({"tiles": 10}, "manifest says <f4"),
+        ({"descriptor_dim": 35}, "tile index holds"),
+        ({"grid__west_m": 4000.0}, "outside the map"),
+    ],
+)
+def test_shapes_that_contradict_the_manifest(package: Path, changes: dict[str, object], match: str) -> None:
+    edit(package, **changes)
+    with pytest.raises(MapError, match=match):
+        MapPackage.open(package)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((120, 160, 3), np.int8),
+        np.zeros((120, 160, 4), np.uint8),
+        np.zeros((3, 160, 120), np.uint8).T,
+        np.array([{"a": 1}], dtype=object),
+    ],
+)
+def test_another_array_as_imagery(package: Path, array: np.ndarray) -> None:
+    np.save(package / "imagery.npy", array, allow_pickle=True)
+    seal(package, "imagery.npy")
+    with pytest.raises(MapError, match=r"imagery\.npy"):
+        MapPackage.open(package)
+
+
+@pytest.mark.parametrize("header", [b"(9000000,9**9", b"(999999,9999)", b"(120, 160, 4)", b"(120, 160,3) "])
+def test_an_array_header_that_claims_something_else(package: Path, header: bytes) -> None:
+    path = package / "imagery.npy"
+    data = path.read_bytes().replace(b"(120, 160, 3)", header)
+    path.write_bytes(data)
+    seal(package, "imagery.npy")
+    with pytest.raises(MapError, match=r"imagery\.npy"):
+        MapPackage.open(package)
+
+
+def test_centres_that_are_not_finite(package: Path) -> None:
+    centres = np.load(package / "tiles.npy")
+    centres[3, 1] = np.nan
+    np.save(package / "tiles.npy", centres)
+    seal(package, "tiles.npy")
+    with pytest.raises(MapError, match="not finite"):
+        MapPackage.open(package)
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "match"),
+    [
+        (0, b"IxF2", "not a flat inner-product"),
+        (0, b"IwFl", "not a flat inner-product"),
+        (4, struct.pack("<i", 2**30), "tile index holds"),
+        (8, struct.pack("<q", 2**60), "tile index holds"),
+        (33, struct.pack("<i", 1), "not a flat inner-product"),
+        (37, struct.pack("<Q", 2**62), "tile index holds"),
+    ],
+)
+def test_an_index_of_another_kind_or_size_never_reaches_faiss(
+    package: Path, offset: int, value: bytes, match: str
+) -> None:
+    path = package / "tiles.faiss"
+    data = bytearray(path.read_bytes())
+    data[offset : offset + len(value)] = value
+    path.write_bytes(data)
+    seal(package, "tiles.faiss")
+    with pytest.raises(MapError, match=match):
+        MapPackage.open(package)
+
+
+@pytest.mark.parametrize(
+    ("model", "match"),
+    [
+        (replace(EMBEDDER.manifest, sha256="0" * 64, name="other"), "was built with model thumbnail-32-6"),
+        (replace(EMBEDDER.manifest, descriptor_dim=64), "36 numbers"),
+        (replace(EMBEDDER.manifest, patch_m_min=30.0), "trained on patches of 30"),
+    ],
+)
+def test_another_model_is_refused(package: Path, model: object, match: str) -> None:
+    with pytest.raises(ModelError, match=match):
+        MapPackage.open(package, model=model)  # type: ignore[arg-type]
