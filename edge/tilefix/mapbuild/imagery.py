@@ -95,12 +95,12 @@ class GeoTiffSource:
     def to_pixel(self, lon_deg: Float64Array, lat_deg: Float64Array) -> tuple[Float64Array, Float64Array]:
         """See `ImagerySource`."""
         x, y = self._to_grid.transform(lon_deg, lat_deg)
-        column, row = ~self._data.transform * (np.asarray(x), np.asarray(y))
+        column, row = _apply(~self._data.transform, np.asarray(x), np.asarray(y))
         return column - 0.5, row - 0.5
 
     def to_geodetic(self, columns: Float64Array, rows: Float64Array) -> tuple[Float64Array, Float64Array]:
         """See `ImagerySource`."""
-        lon, lat = self._to_world.transform(*(self._data.transform * (columns + 0.5, rows + 0.5)))
+        lon, lat = self._to_world.transform(*_apply(self._data.transform, columns + 0.5, rows + 0.5))
         return np.asarray(lon), np.asarray(lat)
 
     def read(self, left: int, top: int, right: int, bottom: int) -> tuple[UInt8Array, UInt8Array]:
@@ -215,6 +215,12 @@ class GeoTiffSource:
         low, high = (self._range[:, i, None, None] for i in (0, 1))
         values = np.nan_to_num(raw.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
         return np.asarray(np.rint(np.clip((values - low) / (high - low), 0.0, 1.0) * 255.0), dtype=np.uint8)
+
+
+def _apply(affine: Any, x: Float64Array, y: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """An affine map of arrays, written out: the operator for it differs between the versions in use."""
+    a, b, c, d, e, f = (float(v) for v in tuple(affine)[:6])
+    return a * x + b * y + c, d * x + e * y + f
 
 
 def _open(path: Path) -> Any:
