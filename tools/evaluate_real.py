@@ -1,17 +1,38 @@
 """Evaluates tilefix on the real imagery in ../shared/data; nothing that it writes may be committed.
 
-python tools/evaluate_real.py prepare nust --data ../shared/data --out out/real
+    python tools/evaluate_real.py prepare nust               one flight folder, in out/real/nust
+    python tools/evaluate_real.py run                        maps, flights, replays: out/real/results.md and .json
+    python tools/evaluate_real.py run nust negative          some of them
+
+Every replay uses the same default settings. `nust`: a real flight. `negative`: flights over another place than the
+map, which must give no fix at all. `naip`: a simulated camera over one year, on the map of another. `registration`:
+ways to register one frame, compared.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
+import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from compare_registration import compare
+from compare_registration import markdown as registration_table
 from real_flights import prepare_elsewhere, prepare_nust
+from real_maps import NAIP_YEARS, mirrored_map, naip_flight, naip_map, nust_map
+from replay_flight import HINT_SIGMA_M
+from replay_flight import run as run_replay
+from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
+from tilefix.flight import open_flight
+from tilefix.mappackage import MapPackage
+from tilefix.ports import Embedder
+from tilefix.replay import Hint, first_truth, write_results
+from tilefix.scoring import Answer, Score, score
 
 FLIGHTS: dict[str, Callable[[Path, Path], Path]] = {
     "nust": prepare_nust,
@@ -19,20 +40,153 @@ FLIGHTS: dict[str, Callable[[Path, Path], Path]] = {
     "brighton_120m": lambda data, folder: prepare_elsewhere(data, "brighton_beach", folder, 120.0),
     "lewis_100m": lambda data, folder: prepare_elsewhere(data, "lewis_oblique", folder, 100.0),
 }
+PARTS = ("nust", "negative", "naip", "registration")
+CENTRE_SIGMA_M = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One replay: its part, what flew over which map, what it was told, and what came of it."""
+
+    part: str
+    flight: str
+    map: str
+    hint: str
+    score: Score
+    latency_p50_ms: float
+    latency_p99_ms: float
+
+
+class Evaluation:
+    """The maps, flights and results of one output folder; a map is built once for a model and kept."""
+
+    def __init__(self, data: Path, out: Path, embedder: Embedder) -> None:
+        self.data, self.out, self.embedder = data, out, embedder
+
+    def map(self, name: str) -> MapPackage:
+        """`map_nust`, `map_nust_mirrored` or `map_naip_YEAR`."""
+        path = self.out / name
+        with contextlib.suppress(TilefixError):
+            return MapPackage.open(path, model=self.embedder.manifest)
+        if name == "map_nust":
+            return nust_map(self.data, path, self.embedder)
+        if name == "map_nust_mirrored":
+            return mirrored_map(self.map("map_nust"), path, self.embedder)
+        return naip_map(self.data, int(name.rpartition("_")[2]), path, self.embedder)
+
+    def replay(self, part: str, flight: str, map_name: str, hint: str) -> tuple[Row, tuple[Answer, ...]]:
+        """Replays a prepared flight; `hint`: none, first (truth) or centre (of the map)."""
+        package = self.map(map_name)
+        opened = open_flight(self.out / flight)
+        place: Hint | None = None
+        if hint == "first":
+            place = first_truth(opened, HINT_SIGMA_M)
+        elif hint == "centre":
+            grid = package.grid
+            middle_m = 0.5 * (grid.west_m + grid.east_m), 0.5 * (grid.south_m + grid.north_m)
+            place = Hint(*package.frame.to_geodetic(*middle_m), CENTRE_SIGMA_M)
+        title = f"{flight} on {map_name}, hint: {hint}"
+        out = self.out / "replays" / f"{flight}_on_{map_name}_{hint}"
+        result = run_replay(opened, package, self.embedder, hint=place, out=out, title=title)
+        row = Row(part, flight, map_name, hint, result.score, result.latency.p50_ms, result.latency.p99_ms)
+        print(markdown([row]).splitlines()[-1], flush=True)
+        return row, result.answers
+
+    def nust(self) -> Iterator[Row]:
+        """The real flight, on its orthophoto."""
+        prepare_nust(self.data, self.out / "nust")
+        for hint in ("first", "none"):
+            yield self.replay("nust", "nust", "map_nust", hint)[0]
+
+    def negative(self) -> Iterator[Row]:
+        """What must give no fix: the orthophoto mirrored, and pictures of other places."""
+        for name, prepare in FLIGHTS.items():
+            prepare(self.data, self.out / name)
+        for hint in ("centre", "first", "none"):
+            yield self.replay("negative", "nust", "map_nust_mirrored", hint)[0]
+        for flight in ("brighton_40m", "brighton_120m", "lewis_100m"):
+            for hint in ("centre", "none"):
+                yield self.replay("negative", flight, "map_nust", hint)[0]
+
+    def naip(self) -> Iterator[Row]:
+        """Every ordered pair of four years, then all of them together."""
+        for year in NAIP_YEARS:
+            naip_flight(self.map(f"map_naip_{year}"), year, self.out / f"naip_{year}")
+        everything: list[Answer] = []
+        rows = []
+        for flown, mapped in itertools.permutations(NAIP_YEARS, 2):
+            row, answers = self.replay("naip", f"naip_{flown}", f"map_naip_{mapped}", "none")
+            everything += answers
+            rows.append(row)
+            yield row
+        p50, p99 = (sorted(getattr(row, key) for row in rows) for key in ("latency_p50_ms", "latency_p99_ms"))
+        yield Row("naip", "all years", "all other years", "none", score(everything), p50[len(p50) // 2], p99[-1])
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The rows as a table."""
+    lines = [
+        "| flight | map | hint | frames | availability | median | p95 | max | false fixes | fix / coast / none "
+        "| within 1, 2, 3 sigma | ms a frame | reasons |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for row in rows:
+        s = row.score
+        errors = ("–" if e is None else f"{e:.2f} m" for e in (s.median_error_m, s.p95_error_m, s.max_error_m))
+        coverage = [s.coverage_1sigma, s.coverage_2sigma, s.coverage_3sigma]
+        shares = "–" if None in coverage else " / ".join(f"{100 * c:.0f}" for c in coverage if c is not None) + " %"
+        reasons = ", ".join(f"{name} {count}" for name, count in s.reasons.items()) or "–"
+        false_fixes = str(s.false_fixes) if s.with_truth else "–"
+        lines.append(
+            f"| {row.flight} | {row.map} | {row.hint} | {s.frames} | {100 * s.availability:.1f} % "
+            f"| {' | '.join(errors)} | {false_fixes} | {s.fixes} / {s.coasts} / {s.nones} | {shares} "
+            f"| {row.latency_p50_ms:.0f} | {reasons} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def evaluate(evaluation: Evaluation, parts: Sequence[str]) -> None:
+    """Runs the parts and writes `results.json` and `results.md`."""
+    rows: list[Row] = []
+    for part in ("nust", "negative", "naip"):
+        if part in parts:
+            rows += getattr(evaluation, part)()
+    text = markdown(rows) if rows else ""
+    result: dict[str, object] = {
+        "model": {"name": evaluation.embedder.manifest.name, "sha256": evaluation.embedder.manifest.sha256},
+        "replays": [asdict(row) for row in rows],
+    }
+    if "registration" in parts:
+        prepare_nust(evaluation.data, evaluation.out / "nust")
+        flight = open_flight(evaluation.out / "nust")
+        compared = compare(flight, evaluation.map("map_nust"), evaluation.embedder)
+        result["registration"] = compared
+        text += "\n" + registration_table(compared)
+    write_results(evaluation.out, {"results.md": text, "results.json": json.dumps(result, indent=2) + "\n"})
+    print("\n" + text, end="")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prepares flights."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    """Prepares flights, or runs the evaluation."""
+    parser = argparse.ArgumentParser(description="Evaluate tilefix on the real imagery in ../shared/data.")
     commands = parser.add_subparsers(dest="command", required=True)
     prepare = commands.add_parser("prepare", help="write flight folders")
     prepare.add_argument("names", nargs="+", choices=sorted(FLIGHTS))
-    prepare.add_argument("--data", type=Path, default=Path("../shared/data"))
-    prepare.add_argument("--out", type=Path, default=Path("out/real"))
+    run = commands.add_parser("run", help="replay and write the tables")
+    run.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default: all)")
+    run.add_argument("--model", help="default: the one that ships")
+    for command in (prepare, run):
+        command.add_argument("--data", type=Path, default=Path("../shared/data"))
+        command.add_argument("--out", type=Path, default=Path("out/real"))
     args = parser.parse_args(argv)
     try:
-        for name in args.names:
-            print(FLIGHTS[name](args.data, args.out / name))
+        if args.command == "prepare":
+            for name in args.names:
+                print(FLIGHTS[name](args.data, args.out / name))
+        else:
+            if unknown := sorted(set(args.parts) - set(PARTS)):
+                raise TilefixError(f"no part {', '.join(unknown)}", mend=f"of {', '.join(PARTS)}")
+            evaluate(Evaluation(args.data, args.out, open_embedder(args.model)), args.parts or PARTS)
     except TilefixError as error:
         print(f"evaluate_real: {error}", file=sys.stderr)
         return 2

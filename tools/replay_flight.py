@@ -70,10 +70,10 @@ def run(
     result = replay(
         flight, localizer, package.frame, package.grid, MonotonicClock(), hint=hint, limit=limit, progress=_progress
     )
-    manifest = package.manifest
+    imagery = package.manifest.imagery
     told = "none" if hint is None else f"{hint.lat_deg:.6f}, {hint.lon_deg:.6f} within {hint.sigma_m:g} m"
     stated = {
-        "map": f"{package.path.resolve().name} ({manifest.imagery.source}, {manifest.imagery.date})",
+        "map": f"{package.path.resolve().name} ({', '.join(filter(None, (imagery.source, imagery.date)))})",
         "map pixel": f"{package.grid.gsd_m:g} m",
         "model": f"{embedder.manifest.name} ({embedder.manifest.sha256[:12]})",
         "hint": told,
