@@ -1,0 +1,247 @@
+"""The autopilot stand-in: real MAVLink 2, and a flight that is as good as what it is fed."""
+
+import math
+import socket
+import time
+
+import pytest
+from pymavlink.dialects.v20 import ardupilotmega as mavlink
+
+from tilefix.geodesy import LocalFrame
+from tilefix.simulation.autopilot import SimulatedAutopilot
+from tilefix.simulation.flying import AutopilotSettings
+from tilefix.simulation.live import LiveAutopilot
+from tilefix.simulation.receiver import Flaw, Verdict
+from tilefix.simulation.vehicle import Course, SimulatedVehicle
+
+START_NS = 5_000_000_000
+FRAME = LocalFrame(47.0, 8.0)
+PATH = [(0.0, 0.0), (0.0, 400.0), (400.0, 400.0), (400.0, 0.0), (0.0, 0.0), (0.0, 400.0), (400.0, 400.0), (400.0, 0.0)]
+
+
+class Bench:
+    """An autopilot, and a companion that talks to it."""
+
+    def __init__(self, **settings):
+        vehicle = SimulatedVehicle(0.0, 0.0, 120.0, seed=3, speed_mps=8.0)
+        self.autopilot = SimulatedAutopilot(
+            vehicle, Course(PATH, 8.0), FRAME, start_ns=START_NS, seed=3, settings=AutopilotSettings(**settings)
+        )
+        self.flight = self.autopilot.flight
+        self.now_ns = START_NS
+        self._parser = mavlink.MAVLink(None)
+        self._sender = mavlink.MAVLink(None, srcSystem=7, srcComponent=191)
+
+    def send(self, message):
+        self.autopilot.receive(bytes(message.pack(self._sender)), self.now_ns)
+
+    def run(self, seconds, feed=None, period_s=0.1):
+        """Flies on, calling `feed(self)` every period; gives the messages heard."""
+        heard = []
+        for _ in range(round(seconds / period_s)):
+            self.now_ns += round(period_s * 1e9)
+            for packet in self.autopilot.step(self.now_ns):
+                assert packet[0] == 0xFD  # MAVLink 2
+                heard.extend(self._parser.parse_buffer(packet) or [])
+            if feed is not None:
+                feed(self)
+        return heard
+
+    def position(self, east_off_m=0.0, ignored=0, gps_id=1):
+        then = self.flight.truth_at(self.now_ns - 200_000_000)
+        lat_deg, lon_deg = FRAME.to_geodetic(then.east_m + east_off_m, then.north_m)
+        self.send(
+            mavlink.MAVLink_gps_input_message(
+                0, gps_id, ignored, 0, 0, 3, round(lat_deg * 1e7), round(lon_deg * 1e7), 300.0, 1.0, 1.0,
+                then.north_mps, then.east_mps, 0.0, 0.4, 3.0, 4.0, 8,
+            )
+        )  # fmt: skip
+
+    def error_m(self):
+        true, (east_m, north_m) = self.flight.vehicle.motion, self.flight.estimator.position
+        return math.hypot(east_m - true.east_m, north_m - true.north_m)
+
+
+def _command(number, *params, system=1):
+    padded = [*params, 0, 0, 0, 0, 0, 0, 0][:7]
+    return mavlink.MAVLink_command_long_message(system, 1, number, 0, *padded)
+
+
+def _of(messages, kind):
+    return [message for message in messages if message.get_type() == kind]
+
+
+def test_streams_come_at_the_rates_asked_for():
+    bench = Bench(system_id=42, rangefinder_m=200.0)
+    usual = bench.run(10.0)
+    assert {message.get_srcSystem() for message in usual} == {42}
+    assert len(_of(usual, "HEARTBEAT")) == pytest.approx(10, abs=1)
+    assert len(_of(usual, "ATTITUDE")) == pytest.approx(40, abs=1)
+    for number, hz in ((30, 50.0), (132, 10.0), (242, 0.5), (29, 10.0)):
+        bench.send(_command(mavlink.MAV_CMD_SET_MESSAGE_INTERVAL, number, 1e6 / hz, system=42))
+    bench.send(_command(mavlink.MAV_CMD_SET_MESSAGE_INTERVAL, 26, 1e5, system=42))
+    asked = bench.run(10.0)
+    assert [ack.result for ack in _of(asked, "COMMAND_ACK")] == [0, 0, 0, 0, mavlink.MAV_RESULT_DENIED]
+    counts = {
+        kind: len(_of(asked, kind)) for kind in ("ATTITUDE", "DISTANCE_SENSOR", "HOME_POSITION", "SCALED_PRESSURE")
+    }
+    assert counts == pytest.approx(
+        {"ATTITUDE": 500, "DISTANCE_SENSOR": 100, "HOME_POSITION": 5, "SCALED_PRESSURE": 100}, abs=1
+    )
+    assert [a.time_boot_ms for a in _of(asked, "ATTITUDE")] == sorted(a.time_boot_ms for a in _of(asked, "ATTITUDE"))
+
+
+def test_it_answers_timesync_requests_and_not_replies():
+    bench = Bench(boot_offset_s=100.0)
+    bench.run(2.0)
+    bench.send(mavlink.MAVLink_timesync_message(0, 777))
+    bench.send(mavlink.MAVLink_timesync_message(5, 778))
+    (reply,) = _of(bench.run(0.1), "TIMESYNC")
+    assert reply.ts1 == 777
+    assert reply.tc1 == pytest.approx(102e9, rel=1e-4)
+
+
+def test_version_comes_on_request_and_unknown_commands_are_unsupported():
+    bench = Bench()
+    bench.send(_command(mavlink.MAV_CMD_REQUEST_MESSAGE, 148))
+    bench.send(_command(mavlink.MAV_CMD_REQUEST_AUTOPILOT_CAPABILITIES, 1))
+    bench.send(_command(mavlink.MAV_CMD_REQUEST_MESSAGE, 9999))
+    bench.send(_command(31999))
+    heard = bench.run(0.1)
+    assert len(_of(heard, "AUTOPILOT_VERSION")) == 2
+    assert [ack.result for ack in _of(heard, "COMMAND_ACK")] == [0, 0, mavlink.MAV_RESULT_FAILED, 3]
+
+
+def test_attitude_and_pressure_tell_the_truth_within_their_errors():
+    bench = Bench()
+    heard = bench.run(20.0)
+    attitude, true = _of(heard, "ATTITUDE")[-1], bench.flight.vehicle.motion
+    # Sent at most a quarter of a second before.
+    assert math.degrees(attitude.roll) == pytest.approx(true.roll_deg, abs=3.0)
+    assert math.degrees(attitude.pitch) == pytest.approx(true.pitch_deg, abs=3.0)
+    turn = (math.degrees(attitude.yaw) - true.yaw_deg + 180.0) % 360.0 - 180.0
+    assert abs(turn) < 8.0
+    first, last = _of(heard, "SCALED_PRESSURE")[0], _of(heard, "SCALED_PRESSURE")[-1]
+    assert 900.0 < first.press_abs < 1013.0
+    climbed = (first.press_abs - last.press_abs) * 8.6
+    assert climbed == pytest.approx(bench.flight.motions[-1].agl_m - bench.flight.motions[30].agl_m, abs=2.0)
+
+
+def test_gnss_is_good_until_denied_then_says_nothing():
+    bench = Bench()
+    raw = _of(bench.run(5.0), "GPS_RAW_INT")[-1]
+    assert raw.fix_type == 3
+    east_m, north_m = FRAME.to_local(raw.lat / 1e7, raw.lon / 1e7)
+    true = bench.flight.vehicle.motion
+    assert math.hypot(east_m - true.east_m, north_m - true.north_m) < 8.0
+    assert bench.error_m() < 3.0
+    bench.flight.gnss_denied = True
+    raw = _of(bench.run(5.0), "GPS_RAW_INT")[-1]
+    assert (raw.fix_type, raw.lat, raw.vel) == (1, 0, 65535)
+
+
+def test_without_help_it_gives_up_as_a_real_one_does():
+    bench = Bench()
+    bench.run(10.0)
+    bench.flight.gnss_denied = True
+    lost = bench.run(6.0)
+    assert _of(lost, "EKF_STATUS_REPORT")[-1].flags == 0x033F
+    lost = bench.run(11.0)
+    assert _of(lost, "EKF_STATUS_REPORT")[-1].flags == 0x00A5
+    assert [text.text for text in _of(lost, "STATUSTEXT")] == [
+        "EKF Failsafe: changed to LAND Mode",
+        "EKF3 IMU0 stopped aiding",
+    ]
+    frozen = {(message.lat, message.lon) for message in _of(bench.run(2.0), "GLOBAL_POSITION_INT")}
+    assert len(frozen) == 1
+    assert _of(lost, "HEARTBEAT")[-1].custom_mode == 9
+
+
+def test_fed_well_it_flies_on_within_metres():
+    bench = Bench()
+    bench.run(10.0, Bench.position)
+    assert bench.flight.receiver.verdicts == {Verdict.SPARE: 100}
+    bench.flight.gnss_denied = True
+    errors = []
+    bench.run(90.0, lambda b: (b.position(), errors.append(b.error_m())))
+    assert not bench.flight.landing
+    assert bench.flight.receiver.verdicts[Verdict.FUSED] == 900
+    assert sorted(errors)[len(errors) // 2] < 1.5
+    assert max(errors) < 6.0
+    moved = math.dist((0, 0), (bench.flight.vehicle.motion.east_m, bench.flight.vehicle.motion.north_m))
+    assert moved > 100.0
+
+
+def test_a_wrong_feed_flies_it_wrong():
+    bench = Bench()
+    bench.run(10.0, Bench.position)
+    bench.flight.gnss_denied = True
+    bench.run(20.0, lambda b: b.position(east_off_m=15.0))
+    assert bench.error_m() == pytest.approx(15.0, abs=3.0)
+
+
+def test_without_velocity_it_is_fused_as_standing_still():
+    bench = Bench()
+    bench.run(10.0, Bench.position)
+    bench.flight.gnss_denied = True
+    bench.run(5.0, lambda b: b.position(ignored=8 | 16))
+    assert bench.flight.receiver.flaws[Flaw.NO_VELOCITY] > 0
+    believed, true = bench.flight.estimator.velocity, bench.flight.vehicle.motion
+    assert math.dist(believed, (true.east_mps, true.north_mps)) > 1.0
+
+
+def test_a_slow_feed_does_not_save_it():
+    bench = Bench()
+    bench.run(10.0, Bench.position)
+    bench.flight.gnss_denied = True
+    bench.run(12.0, Bench.position, period_s=0.5)
+    assert bench.flight.landing
+
+
+def test_companions_and_noise_are_counted_and_survived():
+    bench = Bench()
+    bench.send(mavlink.MAVLink_heartbeat_message(18, 8, 0, 0, 4, 3))
+    bench.send(mavlink.MAVLink_statustext_message(6, b"tilefix: position found"))
+    bench.autopilot.receive(bytes(range(256)) * 3, bench.now_ns)
+    bench.send(mavlink.MAVLink_heartbeat_message(18, 8, 0, 0, 4, 3))
+    assert bench.autopilot.companions[(7, 191)] >= 1
+    assert bench.autopilot.texts == ["tilefix: position found"]
+    assert bench.autopilot.malformed > 0
+
+
+def test_same_inputs_give_the_same_packets():
+    def packets():
+        bench = Bench()
+        return [message.get_msgbuf() for message in bench.run(3.0, Bench.position)]
+
+    assert packets() == packets()
+
+
+class _RealClock:
+    def now_ns(self):
+        return time.monotonic_ns()
+
+
+def test_live_over_udp():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.bind(("127.0.0.1", 0))
+        udp.settimeout(10.0)
+        clock = _RealClock()
+        vehicle = SimulatedVehicle(0.0, 0.0, 120.0, seed=3, speed_mps=8.0)
+        core = SimulatedAutopilot(vehicle, Course(PATH, 8.0), FRAME, start_ns=clock.now_ns(), seed=3)
+        live = LiveAutopilot(core, clock, udp.getsockname())
+        live.start()
+        try:
+            parser, heard = mavlink.MAVLink(None), []
+            sender = mavlink.MAVLink(None, srcSystem=1, srcComponent=191)
+            data, peer = udp.recvfrom(65535)
+            udp.sendto(bytes(mavlink.MAVLink_timesync_message(0, 99).pack(sender)), peer)
+            while not any(m.get_type() == "TIMESYNC" for m in heard):
+                heard.extend(parser.parse_buffer(data) or [])
+                data = udp.recv(65535)
+            live.deny_gnss()
+            assert live.truth_at(clock.now_ns()).agl_m > 100.0
+            assert core.flight.gnss_denied
+        finally:
+            live.stop()
+            live.stop()
