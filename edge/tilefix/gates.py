@@ -1,0 +1,39 @@
+"""Is this frame worth matching? Refusals by the picture itself and by what is known of the vehicle."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from tilefix.register import mean_edge
+from tilefix.types import Reason, UInt8Array, VehicleState
+
+DARK_LEVEL = 18  # grey level that the brightest twentieth of a usable picture exceeds
+BRIGHT_LEVEL = 250
+MAX_BRIGHT_SHARE = 0.6
+MIN_MEAN_EDGE = 0.35  # grey levels per pixel at the map's sampling; open water has about 0.5, fog 0.1
+MAX_GATE_SIDE_PX = 512
+
+
+def state_refusal(state: VehicleState) -> Reason | None:
+    """Why this vehicle state cannot carry a fix, or `None`."""
+    if state.roll_deg is None or state.pitch_deg is None:
+        return Reason.NO_ATTITUDE
+    if state.yaw_deg is None:
+        return Reason.NO_HEADING
+    if state.agl_m is None or not state.agl_m > 0.0:
+        return Reason.NO_HEIGHT
+    return None
+
+
+def picture_refusal(image: UInt8Array) -> Reason | None:
+    """Why this picture, uint8 (h, w, 3) RGB, cannot be matched, or `None`."""
+    step = max(1, max(image.shape[:2]) // MAX_GATE_SIDE_PX)
+    grey = cv2.cvtColor(np.ascontiguousarray(image[::step, ::step]), cv2.COLOR_RGB2GRAY)
+    if float(np.percentile(grey, 95)) < DARK_LEVEL:
+        return Reason.TOO_DARK
+    if float((grey >= BRIGHT_LEVEL).mean()) > MAX_BRIGHT_SHARE:
+        return Reason.TOO_BRIGHT
+    if mean_edge(image) < MIN_MEAN_EDGE:
+        return Reason.BLURRED
+    return None

@@ -1,0 +1,539 @@
+"""The pure decision: a frame and the vehicle's state in, a `Fix` or a `NoFix` with its reason out.
+
+No clock, thread, socket or file: equal inputs give equal answers, so a recorded flight replays exactly. While the place
+is unknown, every frame is searched for over the whole map (`search`) and weighed into the belief (`belief`); once one
+place holds nearly all probability and the picture agrees with the map all over (`register.support`), the vehicle is
+tracked in a small window (`track`). A frame that does not match lets the position coast on the camera's own motion
+(`motion`), for a bounded time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+
+from tilefix.belief import Belief, Mode
+from tilefix.camera import CameraModel, Mount
+from tilefix.gates import picture_refusal, state_refusal
+from tilefix.mappackage import MapPackage
+from tilefix.motion import Placed, motion_between
+from tilefix.ports import Embedder
+from tilefix.rectify import PreparedFrame, Rectifier, View
+from tilefix.register import MapCorrelator, Peak, Surface, Template, background_spread, refine_peak, support
+from tilefix.search import RATIO_SLOPE, Searcher, gather, tile_log_ratio
+from tilefix.tileindex import TileIndex
+from tilefix.timing import StageTimer
+from tilefix.track import MapOffset, Odometry
+from tilefix.types import (
+    FIX_MAX_MATCH_AGE_S,
+    Covariance,
+    Fix,
+    FixKind,
+    Float32Array,
+    Frame,
+    NoFix,
+    Reason,
+    VehicleState,
+    fix_max_sigma_m,
+)
+
+TEMPLATE_PX = 176  # side of the square with the footprint's area at the registration level
+MAX_TEMPLATE_PX = 289  # side of the north-up square that holds it
+MIN_TEMPLATE_PX = 48  # fewer pixels of ground than this say too little
+MAX_FACTOR = 16
+WINDOW_PX = 72  # half side of the tracking window: wide enough to know what a wrong place scores
+RESEARCH_AFTER_S = 1.5  # without a match, the whole map is searched again, the last place being only likelier
+RETRY_SHARE = 0.75  # of the usual correlation: below it, heading and height errors are tried out again
+REFINE_PX = 16  # half side of the window in which heading and height errors are tried out
+
+
+@dataclass(frozen=True, slots=True)
+class LocalizerSettings:
+    """What an operator may tune. Sigmas are one standard deviation."""
+
+    max_tilt_deg: float = 35.0
+    attitude_sigma_deg: float = 0.4  # noise of the attitude, frame by frame
+    mount_sigma_deg: float = 0.5  # constant error of mount and attitude
+    heading_error_deg: float = 12.0  # largest heading error looked for when the place is unknown
+    height_error: float = 0.08  # largest relative height error looked for
+    map_sigma_m: float = 1.0  # georeferencing error of the map
+    max_speed_mps: float = 35.0
+    acceleration_mps2: float = 2.0
+    odometry_drift: float = 0.07  # of the distance flown: 4 degrees of heading
+    search_budget_px: int = 4_500_000
+    settle_probability: float = 0.999
+    settle_z_score: float = 7.0
+    settle_support: float = 0.6
+    track_z_score: float = 5.0
+    lose_probability: float = 0.5
+    max_coast_s: float = 10.0
+    max_sigma_m: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One usable frame, rectified at the registration level."""
+
+    at_ns: int
+    prepared: PreparedFrame
+    view: View
+    correlator: MapCorrelator
+    size_px: int
+    template: Template
+    attitude_sigma_m: float
+    bias_sigma_m: float
+    turn_deg: float
+    scale: float
+
+    @property
+    def offset_m(self) -> tuple[float, float]:
+        return self.view.centre_m
+
+    def turned(self, turn_deg: float, scale: float) -> Template:
+        """The template had the heading been `turn_deg` larger and the height `scale` times as large."""
+        gsd_m = self.correlator.level.gsd_m
+        return Template(
+            self.prepared.patch(
+                self.view, gsd_m=gsd_m, size_px=self.size_px, centre_m=self.offset_m, turn_deg=turn_deg, scale=scale
+            )
+        )
+
+
+class Localizer:
+    """Position of one vehicle on one map. See the module's page for how."""
+
+    def __init__(
+        self,
+        package: MapPackage,
+        index: TileIndex,
+        embedder: Embedder,
+        camera: CameraModel,
+        mount: Mount,
+        settings: LocalizerSettings | None = None,
+    ) -> None:
+        self._package = package
+        self._index = index
+        self._embedder = embedder
+        self._settings = settings or LocalizerSettings()
+        self._camera, self._mount = camera, mount
+        self._rectifier = Rectifier(camera, mount)
+        self._searcher = Searcher(package.tile_centres_m, self._settings.search_budget_px)
+        self._correlators: dict[int, MapCorrelator] = {}
+        gsd = package.grid.gsd_m
+        span = max(package.grid.width_px, package.grid.height_px) * gsd
+        # Cells of four map pixels, coarser on a map so large that a million cells would not cover it.
+        self._belief = Belief(package.grid, max(4.0 * gsd, span / 1000.0))
+        self._fix_sigma_m = fix_max_sigma_m(gsd)
+        self._start_tracking_anew()
+
+    def _start_tracking_anew(self) -> None:
+        self._odometry = Odometry(self._settings.acceleration_mps2)
+        self._offset: MapOffset | None = None
+        self._before: Placed | None = None
+        self._at_ns: int | None = None
+        self._matched_ns = 0
+        self._bias_sigma_m = 0.0
+        self._turn_deg, self._scale = 0.0, 1.0
+        self._new_ground = 1.0
+        self._probe = 0
+        self._usual_correlation = 0.0
+        self._reason: Reason | None = Reason.NO_FRAME
+
+    def reset(self) -> None:
+        """Forgets where the vehicle is: anywhere on the map is equally likely. The camera's motion is kept."""
+        self._belief.start_uniform()
+        self._offset = None
+        self._turn_deg, self._scale = 0.0, 1.0
+        self._new_ground = 1.0
+
+    def hint(self, lat_deg: float, lon_deg: float, sigma_m: float) -> None:
+        """Starts the belief near a place. A wrong hint is overcome by the pictures, only later."""
+        self.reset()
+        east_m, north_m = self._package.frame.to_local(lat_deg, lon_deg)
+        self._belief.start_near(east_m, north_m, sigma_m)
+
+    def process(self, frame: Frame, state: VehicleState, timer: StageTimer | None = None) -> Fix | NoFix:
+        """The position at the frame's exposure. `state` is the vehicle's at that instant."""
+
+        def stage(name: str) -> AbstractContextManager[None]:
+            return nullcontext() if timer is None else timer.stage(name)
+
+        if self._at_ns is not None and frame.captured_ns <= self._at_ns:
+            self._reason = Reason.STALE_FRAME
+            return self.predict(self._at_ns)
+        with stage("rectify"):
+            seen = self._look(frame, state)
+        with stage("track"):
+            if isinstance(seen, Reason):
+                self._move_blind(frame.captured_ns)
+            else:
+                self._move(seen)
+        if isinstance(seen, Reason):
+            self._reason = seen
+        elif self._offset is None or self._match_age_s(frame.captured_ns) > RESEARCH_AFTER_S:
+            with stage("embed"):
+                tiles = self._tile_evidence(seen)
+            with stage("search"):
+                self._reason = self._acquire(seen, tiles)
+        else:
+            with stage("register"):
+                self._reason = self._follow(seen)
+        return self.predict(frame.captured_ns)
+
+    def _match_age_s(self, at_ns: int) -> float:
+        return max(0.0, (at_ns - self._matched_ns) / 1e9)
+
+    # What the frame shows
+
+    def _look(self, frame: Frame, state: VehicleState) -> _Look | Reason:
+        height, width = frame.image.shape[:2]
+        if (width, height) != (self._rectifier.camera.width, self._rectifier.camera.height):
+            self._rectifier = Rectifier(self._camera.scaled_to(width, height), self._mount)
+        if refusal := state_refusal(state):
+            return refusal
+        roll_deg, pitch_deg, yaw_deg, agl_m = state.roll_deg, state.pitch_deg, state.yaw_deg, state.agl_m
+        assert roll_deg is not None and pitch_deg is not None and yaw_deg is not None and agl_m is not None  # noqa: PT018
+        if self._rectifier.tilt_deg(roll_deg, pitch_deg) > self._settings.max_tilt_deg:
+            return Reason.TILTED
+        view = self._rectifier.view(roll_deg, pitch_deg, yaw_deg + self._turn_deg, agl_m * self._scale)
+        if view is None:
+            return Reason.HORIZON
+        level = self._level(view)
+        if level is None:
+            return Reason.OUT_OF_SCALE
+        correlator, size_px = level
+        gsd_m = correlator.level.gsd_m
+        prepared = self._rectifier.prepare(frame.image, view.agl_m, gsd_m)
+        if refusal := picture_refusal(prepared.image):
+            return refusal
+        patch = prepared.patch(view, gsd_m=gsd_m, size_px=size_px, centre_m=view.centre_m)
+        s = self._settings
+        return _Look(
+            frame.captured_ns,
+            prepared,
+            view,
+            correlator,
+            size_px,
+            Template(patch),
+            view.agl_m * math.tan(math.radians(s.attitude_sigma_deg)),
+            math.hypot(view.agl_m * math.tan(math.radians(s.mount_sigma_deg)), s.map_sigma_m),
+            self._turn_deg,
+            self._scale,
+        )
+
+    def _level(self, view: View) -> tuple[MapCorrelator, int] | None:
+        """The pyramid level at which the footprint has about `TEMPLATE_PX` a side, and the patch's odd side."""
+        gsd_m = self._package.grid.gsd_m
+        side_px = math.sqrt(view.area_m2) / gsd_m
+        if side_px < MIN_TEMPLATE_PX:
+            return None
+        factor = 1
+        while side_px / factor > TEMPLATE_PX and factor < MAX_FACTOR:
+            factor *= 2
+        # Steps of 16 pixels: a patch that keeps its size lets spectra be reused from frame to frame.
+        size_px = min(16 * math.ceil(view.extent_m / (gsd_m * factor) / 16) + 1, MAX_TEMPLATE_PX)
+        if side_px / factor > MAX_TEMPLATE_PX:
+            return None
+        if factor not in self._correlators:
+            package = self._package
+            self._correlators = {factor: MapCorrelator(package.imagery, package.coverage, package.grid, factor)}
+        return self._correlators[factor], size_px
+
+    def _tile_evidence(self, seen: _Look) -> Float32Array:
+        manifest = self._embedder.manifest
+        gsd_m = self._package.manifest.patch_m / manifest.patch_px
+        patch = seen.prepared.patch(seen.view, gsd_m=gsd_m, size_px=manifest.patch_px, centre_m=seen.offset_m)
+        descriptor = self._embedder.embed(patch.image[None], patch.mask[None])[0]
+        return tile_log_ratio(self._index.similarities(descriptor))
+
+    # Motion
+
+    def _move(self, seen: _Look) -> None:
+        """Carries odometry and belief to this frame by the camera's motion since the one before."""
+        placed = Placed(seen.template, *seen.offset_m, seen.correlator.level.gsd_m)
+        before, self._before = self._before, placed
+        if self._at_ns is None or before is None:
+            self._move_blind(seen.at_ns)
+            self._before = placed
+            return
+        seconds = (seen.at_ns - self._at_ns) / 1e9
+        s = self._settings
+        motion = motion_between(before, placed, s.max_speed_mps * seconds + 4.0 * seen.attitude_sigma_m)
+        if motion is None:
+            self._move_blind(seen.at_ns)
+            self._before = placed
+            return
+        self._at_ns = seen.at_ns
+        distance_m = math.hypot(motion.east_m, motion.north_m)
+        drift_m = math.hypot(s.odometry_drift * distance_m, motion.sigma_m)
+        self._odometry.propagate(seconds)
+        self._odometry.observe(motion.east_m, motion.north_m, seen.attitude_sigma_m, motion.sigma_m)
+        self._belief.move(motion.east_m, motion.north_m, drift_m)
+        if self._offset is not None:
+            self._offset.drift(drift_m)
+        self._new_ground = min(1.0, self._new_ground + distance_m / math.sqrt(seen.view.area_m2))
+
+    def _move_blind(self, at_ns: int) -> None:
+        """Carries odometry and belief on without a picture of the motion."""
+        self._before = None
+        if self._at_ns is None:
+            self._at_ns = at_ns
+            return
+        seconds = (at_ns - self._at_ns) / 1e9
+        self._at_ns = at_ns
+        if not self._odometry.has_velocity:
+            self._belief.move_unknown(self._settings.max_speed_mps * seconds)
+            self._new_ground = 1.0
+            return
+        raw = (self._odometry.raw_east_m, self._odometry.raw_north_m)
+        self._odometry.propagate(seconds)
+        sigma_m = self._odometry.skip()
+        east_m, north_m = self._odometry.raw_east_m - raw[0], self._odometry.raw_north_m - raw[1]
+        self._belief.move(east_m, north_m, sigma_m)
+        if self._offset is not None:
+            self._offset.jump(sigma_m)
+
+    # Where is it?
+
+    def _acquire(self, seen: _Look, tiles: Float32Array) -> Reason | None:
+        """Searches the whole map; settles when one place holds the belief and the picture agrees all over."""
+        self._turn_deg, self._scale = 0.0, 1.0
+        evidence = self._searcher.everywhere(seen.correlator, seen.template, seen.offset_m, self._belief, tiles)
+        if not evidence.surfaces:
+            self._weigh(np.full_like(evidence.log_ratio, np.nan))
+            return Reason.OFF_MAP
+        promising = self._belief.log_posterior() + np.nan_to_num(evidence.log_ratio, nan=0.0)
+        row, column = divmod(int(promising.argmax()), self._belief.columns)
+        easts, norths = self._belief.centres()
+        best = self._try_out(seen, float(easts[column]), float(norths[row]), evidence.spread)
+        ratio = evidence.log_ratio
+        if best is not None:
+            cell = self._belief.cell_of(best.peak.east_m - seen.offset_m[0], best.peak.north_m - seen.offset_m[1])
+            if 0 <= cell[0] < self._belief.rows and 0 <= cell[1] < self._belief.columns:
+                gained = RATIO_SLOPE * (best.peak.z_score - best.plain_z_score)
+                ratio[cell] = np.nan_to_num(ratio[cell], nan=0.0) + max(0.0, gained)
+        self._weigh(ratio)
+        mode = self._belief.mode()
+        if best is None or not self._settled(mode, best, seen):
+            return _why_unsettled(mode)
+        self._correct(seen, best)
+        self._anchor(seen, best.peak)
+        return None
+
+    def _settled(self, mode: Mode, best: _Trial, seen: _Look) -> bool:
+        s = self._settings
+        away_m = math.hypot(
+            best.peak.east_m - seen.offset_m[0] - mode.east_m, best.peak.north_m - seen.offset_m[1] - mode.north_m
+        )
+        return (
+            mode.probability >= s.settle_probability
+            and away_m <= 3.0 * self._belief.cell_m
+            and best.peak.z_score >= s.settle_z_score
+            and best.support >= s.settle_support
+        )
+
+    def _weigh(self, log_ratio: Float32Array) -> None:
+        self._belief.update(log_ratio, self._new_ground)
+        self._new_ground = 0.0
+
+    def _try_out(self, seen: _Look, east_m: float, north_m: float, spread: float) -> _Trial | None:
+        """The best match around a place over small heading and height errors; `None` off the map."""
+        plain = self._trial(seen, east_m, north_m, spread, 0.0, 1.0, None)
+        if plain is None or plain.peak.z_score < 0.5 * self._settings.settle_z_score:
+            return None
+        plain_z = plain.peak.z_score
+        best = plain
+        for turn_deg, scale in _errors_to_try(self._settings):
+            base_turn, base_scale = (0.0, best.scale) if scale == 1.0 else (best.turn_deg, 1.0)
+            trial = self._trial(seen, east_m, north_m, spread, base_turn + turn_deg, base_scale * scale, plain_z)
+            if trial is not None and trial.peak.correlation > best.peak.correlation:
+                best = trial
+        return best
+
+    def _trial(
+        self,
+        seen: _Look,
+        east_m: float,
+        north_m: float,
+        spread: float,
+        turn_deg: float,
+        scale: float,
+        plain_z: float | None,
+    ) -> _Trial | None:
+        level = seen.correlator.level
+        template = seen.template
+        if turn_deg or scale != 1.0:
+            template = seen.turned(turn_deg, scale)
+        column, row = (round(v) for v in level.to_pixel(east_m + seen.offset_m[0], north_m + seen.offset_m[1]))
+        reach = max(REFINE_PX, math.ceil(self._belief.cell_m / level.gsd_m) + 4)
+        surface = seen.correlator.search(
+            template, column - reach, row - reach, 2 * reach + 1, 2 * reach + 1, keep=False
+        )
+        if not surface.values.size or not np.isfinite(surface.values).any():
+            return None
+        at = divmod(int(np.nanargmax(surface.values)), surface.values.shape[1])
+        peak = refine_peak(surface, at[0], at[1], spread)
+        half = template.size_px // 2
+        on_map = seen.correlator.features(
+            surface.column + at[1] - half, surface.row + at[0] - half, template.size_px, template.size_px
+        )
+        return _Trial(peak, turn_deg, scale, support(on_map, template), peak.z_score if plain_z is None else plain_z)
+
+    def _correct(self, seen: _Look, best: _Trial) -> None:
+        """Takes over the heading and height error of a match, for the next frame's motion too."""
+        self._turn_deg, self._scale = seen.turn_deg + best.turn_deg, seen.scale * best.scale
+        if best.turn_deg or best.scale != 1.0:
+            template = seen.turned(best.turn_deg, best.scale)
+            self._before = Placed(template, *seen.offset_m, seen.correlator.level.gsd_m)
+
+    def _anchor(self, seen: _Look, peak: Peak) -> None:
+        """Takes up tracking at a match."""
+        self._belief.commit()
+        east_m, north_m = peak.east_m - seen.offset_m[0], peak.north_m - seen.offset_m[1]
+        self._offset = MapOffset(
+            east_m - self._odometry.raw_east_m, north_m - self._odometry.raw_north_m, peak.covariance_m2
+        )
+        self._usual_correlation = peak.correlation
+        self._matched(seen, peak)
+
+    def _matched(self, seen: _Look, peak: Peak) -> None:
+        self._usual_correlation += 0.2 * (peak.correlation - self._usual_correlation)
+        self._matched_ns = seen.at_ns
+        self._bias_sigma_m = seen.bias_sigma_m
+
+    # Still there?
+
+    def _follow(self, seen: _Look) -> Reason | None:
+        """Looks in a window around the tracked place; takes in the match, or says why there is none."""
+        offset = self._offset
+        assert offset is not None
+        east_m = self._odometry.raw_east_m + offset.east_m
+        north_m = self._odometry.raw_north_m + offset.north_m
+        level = seen.correlator.level
+        column, row = (round(v) for v in level.to_pixel(east_m + seen.offset_m[0], north_m + seen.offset_m[1]))
+        surface = seen.correlator.search(
+            seen.template, column - WINDOW_PX, row - WINDOW_PX, 2 * WINDOW_PX + 1, 2 * WINDOW_PX + 1, keep=False
+        )
+        evidence = gather([surface], seen.offset_m, self._belief, None)
+        self._weigh(evidence.log_ratio)
+        reason = self._take_in(seen, surface, offset) if evidence.surfaces else Reason.OFF_MAP
+        near_m = max(3.0 * self._belief.cell_m, 3.0 * math.sqrt(float(np.trace(offset.covariance_m2))))
+        if self._belief.probability_near(east_m, north_m, near_m) < self._settings.lose_probability:
+            self._offset = None
+            self._turn_deg, self._scale = 0.0, 1.0
+            return reason or Reason.AMBIGUOUS
+        return reason
+
+    def _take_in(self, seen: _Look, surface: Surface, offset: MapOffset) -> Reason | None:
+        spread = background_spread(surface.values)
+        at = divmod(int(np.nanargmax(surface.values)), surface.values.shape[1])
+        peak = refine_peak(surface, at[0], at[1], spread)
+        if peak.correlation < RETRY_SHARE * self._usual_correlation:
+            # The heading or the height may have jumped: try their errors out before giving up.
+            place = (self._odometry.raw_east_m + offset.east_m, self._odometry.raw_north_m + offset.north_m)
+            best = self._try_out(seen, *place, spread)
+            if best is not None and best.peak.correlation > peak.correlation:
+                peak = best.peak
+                self._correct(seen, best)
+        if peak.z_score < self._settings.track_z_score:
+            return Reason.NO_MATCH
+        east_m = peak.east_m - seen.offset_m[0] - self._odometry.raw_east_m
+        north_m = peak.north_m - seen.offset_m[1] - self._odometry.raw_north_m
+        if offset.distance2(east_m, north_m, peak.covariance_m2) > 16.0:
+            return Reason.IMPLAUSIBLE_JUMP
+        offset.observe(east_m, north_m, peak.covariance_m2)
+        self._matched(seen, peak)
+        self._adapt(seen, peak)
+        return None
+
+    def _adapt(self, seen: _Look, peak: Peak) -> None:
+        """Follows slow errors of heading and height: tries one of the two a little to both sides each frame."""
+        self._probe += 1
+        s = self._settings
+        turn = self._probe % 2 == 0
+        step = 3.0 if turn else 0.03
+        east_m, north_m = peak.east_m - seen.offset_m[0], peak.north_m - seen.offset_m[1]
+        spread = peak.correlation / peak.z_score
+        scores = []
+        for side in (-1.0, 1.0):
+            turn_deg, scale = (side * step, 1.0) if turn else (0.0, 1.0 + side * step)
+            trial = self._trial(seen, east_m, north_m, spread, turn_deg, scale, peak.z_score)
+            scores.append(-1.0 if trial is None else trial.peak.correlation)
+        curvature = scores[0] - 2.0 * peak.correlation + scores[1]
+        if curvature < 0.0:
+            shift = step * max(-1.0, min(1.0, 0.5 * (scores[0] - scores[1]) / curvature))
+        else:
+            shift = step if scores[1] > scores[0] else -step
+        if turn:
+            self._turn_deg = max(
+                -1.5 * s.heading_error_deg, min(1.5 * s.heading_error_deg, self._turn_deg + 0.6 * shift)
+            )
+        else:
+            bound = 1.0 + 2.0 * s.height_error
+            self._scale = max(1.0 / bound, min(bound, self._scale * (1.0 + 0.6 * shift)))
+
+    # What is said
+
+    def predict(self, at_ns: int) -> Fix | NoFix:
+        """The belief carried on to `at_ns` by the last known velocity, with its grown error."""
+        offset, reason = self._offset, self._reason
+        if offset is None or self._at_ns is None:
+            return NoFix(at_ns, reason or Reason.AMBIGUOUS)
+        ahead_s = max(0.0, (at_ns - self._at_ns) / 1e9)
+        state, covariance = self._odometry.at(ahead_s)
+        spread = covariance[:2, :2] + offset.covariance_m2 + self._bias_sigma_m**2 * np.eye(2)
+        whole = Covariance(float(spread[0, 0]), float(spread[0, 1]), float(spread[1, 1]))
+        age_s = self._match_age_s(at_ns)
+        east_m, north_m = float(state[0]) + offset.east_m, float(state[1]) + offset.north_m
+        if not self._package.grid.contains(east_m, north_m):
+            return NoFix(at_ns, Reason.OFF_MAP)
+        if age_s > self._settings.max_coast_s or whole.sigma_major > self._settings.max_sigma_m:
+            return NoFix(at_ns, reason or Reason.NO_MATCH)
+        tight = age_s <= FIX_MAX_MATCH_AGE_S and whole.sigma_major <= self._fix_sigma_m
+        lat_deg, lon_deg = self._package.frame.to_geodetic(east_m, north_m)
+        moving = self._odometry.has_velocity
+        velocity = self._odometry.velocity_mps
+        return Fix(
+            at_ns=at_ns,
+            kind=FixKind.FIX if tight else FixKind.COAST,
+            lat_deg=lat_deg,
+            lon_deg=lon_deg,
+            east_m=east_m,
+            north_m=north_m,
+            covariance_m2=whole,
+            match_age_s=age_s,
+            velocity_east_mps=velocity[0] if moving else None,
+            velocity_north_mps=velocity[1] if moving else None,
+            velocity_covariance=self._odometry.velocity_covariance() if moving else None,
+            reason=reason,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A match under an assumed heading and height error. `plain_z_score`: without one."""
+
+    peak: Peak
+    turn_deg: float
+    scale: float
+    support: float
+    plain_z_score: float
+
+
+def _errors_to_try(settings: LocalizerSettings) -> Iterator[tuple[float, float]]:
+    """(turn_deg, scale) steps: headings first, then heights at the best heading."""
+    for third in (-3, -2, -1, 1, 2, 3):
+        if settings.heading_error_deg > 0.0:
+            yield third * settings.heading_error_deg / 3.0, 1.0
+    for half in (-2, -1, 1, 2):
+        if settings.height_error > 0.0:
+            yield 0.0, 1.0 + half * settings.height_error / 2.0
+
+
+def _why_unsettled(mode: Mode) -> Reason:
+    """Nothing fits, or several places do."""
+    return Reason.NO_MATCH if mode.nowhere > 0.5 else Reason.AMBIGUOUS

@@ -1,0 +1,83 @@
+"""How the ground moved between two frames: the velocity that owes nothing to the autopilot's own."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from tilefix.geodesy import Grid
+from tilefix.register import (
+    Features,
+    Surface,
+    Template,
+    background_spread,
+    correlate,
+    fft_length,
+    refine_peak,
+    spectra_of,
+)
+
+MIN_CORRELATION = 0.4  # of two pictures of one sensor taken moments apart; they usually reach 0.8
+MIN_Z_SCORE = 6.0
+MIN_OVERLAP = 0.3  # of the later patch on the earlier one
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """Movement of the camera over ground between two frames, metres east and north. `sigma_m`: of the match alone."""
+
+    east_m: float
+    north_m: float
+    sigma_m: float
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A template with its patch centre's offset from the point below the camera, and its ground sampling."""
+
+    template: Template
+    east_m: float
+    north_m: float
+    gsd_m: float
+
+
+def motion_between(before: Placed, after: Placed, reach_m: float) -> Motion | None:
+    """Camera movement between two patches; `None` when they do not agree, overlap too little or differ in sampling.
+
+    `reach_m`: the longest movement looked for.
+    """
+    if not math.isclose(before.gsd_m, after.gsd_m, rel_tol=1e-6):
+        return None
+    gsd_m, size = after.gsd_m, after.template.size_px
+    reach = min(max(3, math.ceil(reach_m / gsd_m)), size // 2)
+    side = size + 2 * reach
+    ground = _centred(before.template.features, side)
+    shape = (fft_length(side), fft_length(side))
+    places = 2 * reach + 1
+    values = correlate(spectra_of(ground, shape), after.template, shape, (places, places), MIN_OVERLAP)
+    if not np.isfinite(values).any():
+        return None
+    row, column = divmod(int(np.nanargmax(values)), places)
+    if row in (0, places - 1) or column in (0, places - 1):
+        return None
+    # Element (reach, reach) is no movement.
+    level = Grid(-(reach + 0.5) * gsd_m, (reach + 0.5) * gsd_m, gsd_m, places, places)
+    peak = refine_peak(Surface(values, 0, 0, level), row, column, background_spread(values))
+    if peak.correlation < MIN_CORRELATION or peak.z_score < MIN_Z_SCORE:
+        return None
+    return Motion(
+        before.east_m + peak.east_m - after.east_m, before.north_m + peak.north_m - after.north_m, 0.2 * gsd_m
+    )
+
+
+def _centred(features: Features, side: int) -> Features:
+    """The features in the middle of a larger (or smaller) square, not valid around."""
+    size = features.z.shape[0]
+    z, valid = np.zeros((side, side), np.complex64), np.zeros((side, side), np.float32)
+    put, take = max((side - size) // 2, 0), max((size - side) // 2, 0)
+    length = min(size, side)
+    z[put : put + length, put : put + length] = features.z[take : take + length, take : take + length]
+    valid[put : put + length, put : put + length] = features.valid[take : take + length, take : take + length]
+    return Features(z, valid)
