@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from tilefix.types import BoolArray, Float32Array, UInt8Array
+from tilefix_training.patches import MARGIN
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class AugmentSettings:
 def augment(
     stored: UInt8Array, patch_px: int, rng: np.random.Generator, settings: AugmentSettings = AugmentSettings()
 ) -> tuple[UInt8Array, BoolArray]:
-    """A patch and its mask, uint8 (p, p, 3) and bool (p, p), out of a stored patch uint8 (s, s, 3) with s >= p."""
+    """A patch and its mask, uint8 (p, p, 3) and bool (p, p), of a stored patch uint8 (s, s, 3)."""
     image, mask = _warp(stored, patch_px, rng, settings)
     if rng.random() < settings.mask_p:
         mask &= _footprint(patch_px, rng)
@@ -55,8 +56,9 @@ def _warp(
 ) -> tuple[UInt8Array, BoolArray]:
     """Turned, scaled and shifted; what lies outside the stored patch is masked."""
     angle = np.radians(rng.uniform(-settings.rotation_deg, settings.rotation_deg))
-    scale = np.exp(rng.uniform(-settings.scale, settings.scale))
-    shift = rng.uniform(-settings.shift, settings.shift, 2) * patch_px
+    base = stored.shape[0] / (MARGIN * patch_px)
+    scale = base * np.exp(rng.uniform(-settings.scale, settings.scale))
+    shift = rng.uniform(-settings.shift, settings.shift, 2) * patch_px * base
     cos, sin = scale * np.cos(angle), scale * np.sin(angle)
     middle_in, middle_out = (stored.shape[0] - 1) / 2, (patch_px - 1) / 2
     matrix = np.array([[cos, -sin, 0.0], [sin, cos, 0.0]])

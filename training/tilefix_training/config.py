@@ -62,7 +62,10 @@ class ViewConfig:
 
 @dataclass(frozen=True)
 class FitConfig:
-    """A whole run. The defaults are those of the method, except where training from nothing needs others."""
+    """A whole run. The defaults are those of the method, except where training from nothing needs others.
+
+    `stored_px`: side of the patches kept in the cache, which show 4/3 of the network's metres: room for augmentation.
+    """
 
     name: str
     out: Path
@@ -74,7 +77,8 @@ class FitConfig:
     depths: tuple[int, ...] = (2, 2, 4, 2)
     dims: tuple[int, ...] = (32, 64, 128, 256)
     pool_grid: int = 1
-    patch_px: int = 96
+    patch_px: int = 64
+    stored_px: int = 128
     patch_m_min: float = 40.0
     patch_m_max: float = 800.0
     k1: int = 30
@@ -83,12 +87,14 @@ class FitConfig:
     satellite_eps: float = 0.3
     min_samples: int = 4
     warmup_epochs: int = 2
+    bfloat16: bool = False
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
     clusters_per_batch: int = 16
     images_per_cluster: int = 4
     iterations: int = 0
     temperature: float = 0.05
+    warmup_temperature: float = 0.1
     momentum_first: float = 0.2
     momentum: float = 0.1
     trained_on: tuple[str, ...] = field(default=())
@@ -98,7 +104,7 @@ class FitConfig:
 _NUMBERS: dict[str, dict[str, tuple[float, float]]] = {
     "run": {"seed": (0, 2**31 - 1), "epochs": (1, 10000), "threads": (1, 256)},
     "network": {"pool_grid": (1, 4)},
-    "patches": {"patch_px": (32, 512), "patch_m_min": (1, 10000), "patch_m_max": (1, 10000)},
+    "patches": {"patch_px": (32, 512), "stored_px": (43, 1024), "patch_m_min": (1, 10000), "patch_m_max": (1, 10000)},
     "cluster": {
         "k1": (2, 1000),
         "k2": (1, 1000),
@@ -114,9 +120,14 @@ _NUMBERS: dict[str, dict[str, tuple[float, float]]] = {
         "images_per_cluster": (2, 64),
         "iterations": (0, 100000),
     },
-    "memory": {"temperature": (0.001, 10.0), "momentum_first": (0.0, 1.0), "momentum": (0.0, 1.0)},
+    "memory": {
+        "temperature": (0.001, 10.0),
+        "warmup_temperature": (0.001, 10.0),
+        "momentum_first": (0.0, 1.0),
+        "momentum": (0.0, 1.0),
+    },
 }
-_TEXTS = {"run": ("name", "out", "trained_on"), "network": ("depths", "dims")}
+_TEXTS = {"run": ("name", "out", "trained_on"), "network": ("depths", "dims"), "optimiser": ("bfloat16",)}
 _VIEW = ("sources", "burst", "labels")
 
 
@@ -134,6 +145,9 @@ def load_config(path: Path) -> FitConfig:
                 if key in whole and not number.is_integer():
                     raise file.refuse(f"{key} = {number:g} is not a whole number", section, key)
                 values[key] = int(number) if key in whole else number
+    values["bfloat16"] = file.table.get("optimiser", {}).get("bfloat16", False)
+    if not isinstance(values["bfloat16"], bool):
+        raise file.refuse("bfloat16 must be true or false", "optimiser", "bfloat16")
     for key in ("depths", "dims"):
         if key in (table := file.section("network", (*_NUMBERS["network"], *_TEXTS["network"]), required=False)):
             values[key] = _four_stages(table[key], file, key)
@@ -148,6 +162,8 @@ def load_config(path: Path) -> FitConfig:
     config = FitConfig(drone=_view(file, "drone"), satellite=_view(file, "satellite"), **values)
     if config.patch_m_min > config.patch_m_max:
         raise file.refuse("patch_m_min is larger than patch_m_max", "patches", "patch_m_min")
+    if config.stored_px * 3 < config.patch_px * 4:
+        raise file.refuse("stored_px is less than 4/3 of patch_px", "patches", "stored_px")
     if config.patch_px % 32:
         raise file.refuse(f"patch_px = {config.patch_px} is no multiple of 32", "patches", "patch_px")
     return config

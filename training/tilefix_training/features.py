@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import torch
 
@@ -9,14 +10,18 @@ from tilefix.manifest import ModelManifest
 from tilefix.preprocess import to_input
 from tilefix.types import BoolArray, Float32Array, UInt8Array
 from tilefix_training.backbone import Backbone
+from tilefix_training.patches import MARGIN
 
 BATCH = 128
 
 
 def centre(stored: UInt8Array, patch_px: int) -> UInt8Array:
-    """The middle patch_px x patch_px of stored patches (n, s, s, 3)."""
-    start = (stored.shape[1] - patch_px) // 2
-    return stored[:, start : start + patch_px, start : start + patch_px]
+    """What the network sees of stored patches (n, s, s, 3) when nothing is shifted: (n, patch_px, patch_px, 3)."""
+    side = round(stored.shape[1] / MARGIN)
+    start = (stored.shape[1] - side) // 2
+    middles = stored[:, start : start + side, start : start + side]
+    size = (patch_px, patch_px)
+    return np.stack([cv2.resize(middle, size, interpolation=cv2.INTER_AREA) for middle in middles]).astype(np.uint8)
 
 
 def describe(
@@ -37,4 +42,6 @@ def describe(
 
 def extract(network: Backbone, stored: UInt8Array, preprocessing: ModelManifest) -> Float32Array:
     """Descriptors float32 (n, d) of the middles of stored patches."""
-    return describe(network, centre(stored, preprocessing.patch_px), None, preprocessing)
+    pieces = range(0, len(stored), BATCH)
+    middles = (centre(stored[start : start + BATCH], preprocessing.patch_px) for start in pieces)
+    return np.concatenate([describe(network, middle, None, preprocessing) for middle in middles])

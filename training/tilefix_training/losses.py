@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -13,3 +14,15 @@ def cluster_nce(features: Tensor, labels: Tensor, centroids: Tensor, temperature
     van den Oord et al., arXiv 1807.03748, equation 4, with the class memory of arXiv 2103.11568.
     """
     return F.cross_entropy(features @ centroids.detach().T / temperature, labels)
+
+
+def pair_nce(features: Tensor, temperature: float) -> Tensor:
+    """InfoNCE inside a batch of pairs: rows 2i and 2i + 1 show one image, all other rows are others.
+
+    Chen et al., arXiv 2002.05709, equation 1. `features` (2n, d), L2-normalised. Needs no memory, so it works while
+    the network still changes faster than a memory follows.
+    """
+    similarity = features @ features.T / temperature
+    similarity.fill_diagonal_(float("-inf"))
+    partner = torch.arange(len(features), device=features.device) ^ 1
+    return F.cross_entropy(similarity, partner)

@@ -18,7 +18,7 @@ from tilefix.types import UInt8Array
 from tilefix_training.config import Source, ViewConfig, WorldsSource
 from tilefix_training.imagery import Report, Sheet, sheets
 
-MARGIN = 4 / 3  # stored side over the network's: room for shift, rotation and scale
+MARGIN = 4 / 3  # metres of a stored patch over those of the network's: room for shift, rotation and scale
 _BURST_SHIFT = 0.08  # of the patch: how far the pictures of one burst lie apart
 _CUT_VERSION = 1
 _TRIES = 200
@@ -26,23 +26,21 @@ _TRIES = 200
 log = logging.getLogger(__name__)
 
 
-def stored_px(patch_px: int) -> int:
-    """Side of a stored patch."""
-    return round(patch_px * MARGIN)
-
-
-def view_patches(view: str, config: ViewConfig, patch_px: int, seed: int, cache: Path) -> UInt8Array:
+def view_patches(view: str, config: ViewConfig, stored_px: int, seed: int, cache: Path) -> UInt8Array:
     """The patches of a view, uint8 (n, s, s, 3) RGB, s = stored_px; read from `cache` when they were cut before.
 
     Only pixels are kept: no place, no name, nothing that a label could be made of.
     Raises `ConfigError` when the sources give no patch.
     """
-    key = json.dumps([_CUT_VERSION, view, asdict(config), patch_px, seed], sort_keys=True)
+    key = json.dumps(
+        [_CUT_VERSION, view, [asdict(source) for source in config.sources], config.burst, stored_px, seed],
+        sort_keys=True,
+    )
     file = cache / f"{view}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
     if not file.exists():
         report = Report()
         rng = np.random.default_rng([seed, 0 if view == "drone" else 1])
-        parts = [_cut_source(source, view, config.burst, stored_px(patch_px), rng, report) for source in config.sources]
+        parts = [_cut_source(source, view, config.burst, stored_px, rng, report) for source in config.sources]
         patches = np.concatenate(parts)
         for text in report.skipped:
             log.warning("skipped: %s", text)

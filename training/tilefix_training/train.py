@@ -2,7 +2,8 @@
 
 The dual-path cluster-contrast baseline of the unpaired setting: per epoch each view's descriptors are clustered, the
 clusters are its classes, and each view is contrasted against the memory of its own classes (Dai et al., arXiv
-2103.11568, for two views with one shared encoder). Nothing here reads a place or an identity.
+2103.11568, for two views with one shared encoder). As it starts from nothing, and not from weights trained with
+labels, a warm-up comes first that tells the patches of a batch apart. Nothing here reads a place or an identity.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from tilefix_training.config import FitConfig, ViewConfig
 from tilefix_training.export import preprocessing
 from tilefix_training.features import extract
 from tilefix_training.jaccard import IntArray
-from tilefix_training.losses import cluster_nce
+from tilefix_training.losses import cluster_nce, pair_nce
 from tilefix_training.memory import ClusterMemory
 from tilefix_training.patches import view_patches
 from tilefix_training.sampler import class_batches
@@ -44,14 +45,14 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class View:
-    """One path: its patches and, for the epoch, their labels and the memory of the classes."""
+    """One path: its patches and, for the epoch, their labels and the memory of the classes; `None` in the warm-up."""
 
     name: str
     config: ViewConfig
     patches: UInt8Array
     eps: float
     labels: IntArray
-    memory: ClusterMemory
+    memory: ClusterMemory | None = None
 
 
 def fit(config: FitConfig, *, resume: bool = False) -> Path:
@@ -63,6 +64,7 @@ def fit(config: FitConfig, *, resume: bool = False) -> Path:
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     network = Backbone(BackboneConfig(config.depths, config.dims, config.pool_grid))
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(_parameters(network, config.weight_decay), lr=config.learning_rate)
     manifest = preprocessing(config.patch_px, network.config.descriptor_dim)
     path = config.out / CHECKPOINT
@@ -82,9 +84,9 @@ def fit(config: FitConfig, *, resume: bool = False) -> Path:
         row = (
             epoch,
             *(f"{value:.4f}" for value in losses),
-            len(drone.memory.centroids),
+            int(drone.labels.max()) + 1,
             int((drone.labels == OUTLIER).sum()),
-            len(satellite.memory.centroids),
+            int(satellite.labels.max()) + 1,
         )
         log.info(" ".join(f"{key} {value}" for key, value in zip(_LOG_COLUMNS, row, strict=True)))
         save_checkpoint(_state(network, optimiser, views, config, epoch + 1), path)
@@ -94,10 +96,9 @@ def fit(config: FitConfig, *, resume: bool = False) -> Path:
 
 def _open_view(name: str, config: FitConfig) -> View:
     view = config.drone if name == "drone" else config.satellite
-    patches = view_patches(name, view, config.patch_px, config.seed, config.out.parent / "cache")
+    patches = view_patches(name, view, config.stored_px, config.seed, config.out.parent / "cache")
     eps = config.drone_eps if name == "drone" else config.satellite_eps
-    nothing = torch.zeros(0, 1)
-    return View(name, view, patches, eps, np.arange(len(patches)), ClusterMemory(nothing))
+    return View(name, view, patches, eps, np.arange(len(patches)))
 
 
 def _iterations(views: list[View], config: FitConfig) -> int:
@@ -109,14 +110,14 @@ def _iterations(views: list[View], config: FitConfig) -> int:
 def _label(view: View, network: Backbone, config: FitConfig, manifest: ModelManifest, epoch: int) -> None:
     """The epoch's classes and their memory.
 
-    Descriptors of an untrained network cluster by colour alone, so for the first epochs every patch is its own class.
+    Descriptors of an untrained network cluster by colour alone, and it changes faster than a memory follows: in the
+    first epochs every patch is its own class and is contrasted inside the batch.
     """
-    instance = view.config.labels == "instance" or epoch < config.warmup_epochs
-    if instance and len(view.memory.centroids) == len(view.patches):
-        return  # the classes are those of the last epoch, and the memory has followed them
+    if epoch < config.warmup_epochs or (view.config.labels == "instance" and view.memory is not None):
+        return  # nothing to cluster; a memory of single patches has followed them
     features = extract(network, view.patches, manifest)
     labels = np.arange(len(features))
-    if not instance:
+    if view.config.labels == "cluster":
         k1, k2 = config.k1, config.k2
         labels = cluster_labels(features, k1=k1, k2=k2, eps=view.eps, min_samples=config.min_samples)
         if labels.max() < 1:
@@ -142,13 +143,13 @@ def _train_epoch(
     rng = np.random.default_rng([config.seed, epoch])
     batches = []
     for index, view in enumerate(views):
-        many = len(view.memory.centroids) == len(view.patches)  # classes of one image: each is seen twice
-        images = 2 if many else config.images_per_cluster
+        single = view.memory is None or view.config.labels == "instance"  # classes of one image: each is seen twice
+        images = 2 if single else config.images_per_cluster
         classes = config.clusters_per_batch * config.images_per_cluster // images
         batches.append(
             class_batches(view.labels, classes, images, np.random.default_rng([config.seed, epoch, 1 + index]))
         )
-    momentum = config.momentum_first if epoch == 0 else config.momentum
+    momentum = config.momentum_first if epoch == config.warmup_epochs else config.momentum
     totals = [0.0 for _ in views]
     for iteration in range(iterations):
         _set_rate(optimiser, config, (epoch * iterations + iteration) / (config.epochs * iterations))
@@ -156,9 +157,14 @@ def _train_epoch(
         values = [
             _batch(view.patches, indices, config, rng, manifest) for view, indices in zip(views, chosen, strict=True)
         ]
-        features = network(torch.cat(values)).split([len(value) for value in values])
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+            together = network(torch.cat(values).contiguous(memory_format=torch.channels_last))
+        features = together.split([len(value) for value in values])
         losses: list[Tensor] = []
         for view, indices, own in zip(views, chosen, features, strict=True):
+            if view.memory is None:
+                losses.append(pair_nce(own, config.warmup_temperature))
+                continue
             labels = torch.from_numpy(view.labels[indices])
             losses.append(cluster_nce(own, labels, view.memory.centroids, config.temperature))
             view.memory.update(own, labels, momentum)
@@ -203,7 +209,8 @@ def _state(
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{key}": value for key, value in state.items()}
     for view in views:
-        tensors[f"memory.{view.name}"] = view.memory.centroids
+        if view.memory is not None:
+            tensors[f"memory.{view.name}"] = view.memory.centroids
         tensors[f"labels.{view.name}"] = torch.from_numpy(view.labels)
     return Checkpoint(tensors, _run(config), epoch)
 
@@ -227,7 +234,8 @@ def _restore(
         state.setdefault(int(index), {})[key] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     for view in views:
-        view.memory.centroids = checkpoint.tensors[f"memory.{view.name}"]
+        memory = checkpoint.tensors.get(f"memory.{view.name}")
+        view.memory = None if memory is None else ClusterMemory(memory)
         view.labels = checkpoint.tensors[f"labels.{view.name}"].numpy()
     return checkpoint.epoch
 
