@@ -115,7 +115,7 @@ _MOUNT_LIMITS = dict.fromkeys(("roll_deg", "pitch_deg", "yaw_deg"), (-360.0, 360
 
 @dataclass(frozen=True)
 class Config:
-    """A whole configuration; each field is the section of its name."""
+    """A whole configuration; each field is the section of its name. `folder`: where relative paths start."""
 
     map: MapSettings
     camera: CameraSettings
@@ -127,15 +127,17 @@ class Config:
     localizer: LocalizerSettings = field(default_factory=LocalizerSettings)
     record: RecordSettings = field(default_factory=RecordSettings)
     start: StartSettings = field(default_factory=StartSettings)
+    folder: Path = Path()
 
 
 def load_config(path: Path) -> Config:
     """Reads and checks a configuration; relative paths in it are relative to the file. Raises `ConfigError`."""
     toml = TomlFile(path, ConfigError)
-    toml.section("", [section.name for section in dataclasses.fields(Config)])
     hints = typing.get_type_hints(Config)
-    sections: dict[str, Any] = {}
-    for section in dataclasses.fields(Config):
+    fields = [one for one in dataclasses.fields(Config) if one.name != "folder"]
+    toml.section("", [one.name for one in fields])
+    sections: dict[str, Any] = {"folder": path.parent}
+    for section in fields:
         required = section.default_factory is dataclasses.MISSING
         kind = hints[section.name]
         limits = _MOUNT_LIMITS if kind is Mount else None

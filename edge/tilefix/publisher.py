@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from tilefix.links.messages import GnssReceiver, PositionReport, Severity
 from tilefix.links.vehicle import Vehicle
 from tilefix.tomlfields import limited
-from tilefix.types import Fix, FixKind, NoFix
+from tilefix.types import Fix, FixKind, NoFix, Reason
 
 _TEXT_EVERY_NS = 1_000_000_000
 _TEXT_CHARS = 50
+_PREFIX = "tilefix: "
 # Without a rate of its own the vertical speed is taken as none; what that may be wrong by goes into the sigma.
 _UNKNOWN_CLIMB_SIGMA_MPS = 1.0
 _CLIMB_SIGMA_MPS = 0.3
@@ -82,7 +83,7 @@ class Publisher:
 
     def _of_estimate(self, estimate: Fix | NoFix, vehicle: Vehicle) -> tuple[str | None, PositionReport | None]:
         if isinstance(estimate, NoFix):
-            return estimate.reason.value, None
+            return _words(estimate.reason), None
         east_mps, north_mps = estimate.velocity_east_mps, estimate.velocity_north_mps
         if east_mps is None or north_mps is None or estimate.velocity_covariance is None:
             return "no velocity from the camera yet", None
@@ -149,16 +150,22 @@ class Publisher:
         """The line for the pilot when the state changed, at most one a second; a change that came too soon is told
         when its second is over, if it still holds."""
         if decision.refusal is None:
-            severity, line = Severity.NOTICE, "tilefix: position found"
+            severity, line = Severity.NOTICE, _PREFIX + "position found"
         elif decision.mirrored:
-            severity, line = Severity.INFO, "tilefix: repeating GNSS"
+            severity, line = Severity.INFO, _PREFIX + "repeating GNSS"
         else:
-            severity, line = Severity.WARNING, f"tilefix: {decision.refusal}"
+            severity, line = Severity.WARNING, f"{_PREFIX}{decision.refusal}"
         line = line[:_TEXT_CHARS]
         if line == self._told or (self._told_ns is not None and now_ns - self._told_ns < _TEXT_EVERY_NS):
             return None
         self._told, self._told_ns = line, now_ns
         return severity, line
+
+
+def _words(reason: Reason) -> str:
+    """The reason's sentence, or its name where the sentence is too long for a STATUSTEXT."""
+    short = len(_PREFIX) + len(reason.value) <= _TEXT_CHARS
+    return reason.value if short else reason.name.replace("_", " ").lower()
 
 
 def _moved(

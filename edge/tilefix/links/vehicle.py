@@ -31,6 +31,7 @@ _RANGE_MAX_AGE_NS = 500_000_000
 GNSS_SILENCE_NS = 2_000_000_000
 GNSS_BACK_NS = 5_000_000_000
 _LINK_SILENCE_NS = 3_000_000_000
+_LATELY_NS = 1_000_000_000
 # A receiver that does not state its vertical sigma gets a cautious one.
 _UNKNOWN_VERTICAL_SIGMA_M = 5.0
 # The autopilot's calendar clock is taken over once; a jump beyond this is a new one.
@@ -96,7 +97,7 @@ class Vehicle:
             self._range = None
             self._unix_minus_local_ns = None
         else:
-            assert isinstance(message, Heartbeat)
+            assert isinstance(message, Heartbeat)  # says no more than that it came
 
     def _take_pressure(self, message: Pressure) -> None:
         self._altitude.add_pressure(message.at_ns, message.pressure_hpa)
@@ -137,6 +138,10 @@ class Vehicle:
     def connected(self, now_ns: int) -> bool:
         """True while the autopilot is heard."""
         return self._heard_ns is not None and now_ns - self._heard_ns <= _LINK_SILENCE_NS
+
+    def heard_lately(self, now_ns: int) -> bool:
+        """True when the autopilot said anything within the last second."""
+        return self._heard_ns is not None and now_ns - self._heard_ns <= _LATELY_NS
 
     @property
     def attitude_newest_ns(self) -> int | None:

@@ -1,0 +1,62 @@
+"""A flight put together from its configuration: the only place that knows every part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from tilefix.cameras import CameraRequest, open_camera
+from tilefix.config import Config
+from tilefix.daemon import Daemon, Locates
+from tilefix.embedders import open_embedder
+from tilefix.links import open_link
+from tilefix.links.vehicle import Vehicle
+from tilefix.localizer import Localizer
+from tilefix.mappackage import MapPackage
+from tilefix.ports import Clock
+from tilefix.publisher import Publisher
+from tilefix.recording import Recorder
+from tilefix.tileindex import TileIndex
+
+
+def open_localizer(config: Config) -> Locates:
+    """The localizer on the configured map, with its hint. Raises `MapError` or `ModelError` when they do not fit."""
+    embedder = open_embedder(config.model.path)
+    package = MapPackage.open(config.map.path, model=embedder.manifest)
+    localizer = Localizer(
+        package, TileIndex.open(package), embedder, config.camera.model, config.mount, config.localizer
+    )
+    start = config.start
+    if start.hint_lat_deg is not None and start.hint_lon_deg is not None and start.hint_sigma_m is not None:
+        localizer.hint(start.hint_lat_deg, start.hint_lon_deg, start.hint_sigma_m)
+    return localizer
+
+
+@contextmanager
+def assemble(config: Config, localizer: Locates, clock: Clock, *, record: Path | None = None) -> Iterator[Daemon]:
+    """A daemon with its camera, link and recorder open; all are closed at the end. Raises `LinkError`, `CameraError`
+    or `FlightError` for what can never work."""
+    with ExitStack() as stack:
+        link = open_link(config.link, clock)
+        stack.callback(link.close)
+        camera = config.camera
+        latency_ns = round(camera.latency_ms * 1e6)
+        request = CameraRequest(camera.width, camera.height, camera.rate_hz, latency_ns, config.folder)
+        frames = open_camera(camera.source, request, clock)
+        stack.callback(frames.close)
+        recorder = None
+        if record is not None:
+            recorder = Recorder(record, camera.model, config.mount, max_bytes=config.record.max_bytes)
+            stack.callback(recorder.close)
+        yield Daemon(
+            localizer,
+            frames,
+            link,
+            Publisher(config.publish),
+            vehicle=Vehicle(config.height, receiver_is_ours=config.publish.gps_id == 0),
+            clock=clock,
+            at_loss=config.start.at_loss,
+            last_gnss_sigma_m=config.start.last_gnss_sigma_m,
+            watch=recorder,
+        )
