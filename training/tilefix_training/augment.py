@@ -39,15 +39,15 @@ def augment(
         mask &= _footprint(patch_px, rng)
     values = _colour(image, rng, settings)
     if rng.random() < settings.field_p:
-        values *= _smooth_field(patch_px, 3, rng, 0.25)
+        values *= _smooth_field(patch_px, 3, rng, 0.15)
     if rng.random() < settings.shadow_p:
         values[_polygon(patch_px, rng)] *= rng.uniform(0.35, 0.75)
     if rng.random() < settings.cutout_p:
         _cut_out(values, rng)
     if rng.random() < settings.blur_p:
-        values = cv2.GaussianBlur(values, (0, 0), rng.uniform(0.3, 1.4)).astype(np.float32, copy=False)
+        values = cv2.GaussianBlur(values, (0, 0), rng.uniform(0.3, 1.0)).astype(np.float32, copy=False)
     if rng.random() < settings.noise_p:
-        values += rng.standard_normal(values.shape, dtype=np.float32) * np.float32(rng.uniform(0.0, 0.06))
+        values += rng.standard_normal(values.shape, dtype=np.float32) * np.float32(rng.uniform(0.0, 0.05))
     return (np.clip(values, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8), mask
 
 
@@ -72,7 +72,7 @@ def _warp(
 
 def _footprint(patch_px: int, rng: np.random.Generator) -> BoolArray:
     """A camera's rectangle of ground, turned at will: a third of the patch to more than all of it."""
-    width = rng.uniform(0.6, 1.5) * patch_px
+    width = rng.uniform(0.7, 1.6) * patch_px
     size = (width, width * rng.uniform(0.5, 1.0))
     middle = (0.5 + rng.uniform(-0.1, 0.1, 2)) * patch_px
     corners = cv2.boxPoints(((float(middle[0]), float(middle[1])), size, float(rng.uniform(0.0, 180.0))))
