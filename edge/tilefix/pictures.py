@@ -51,7 +51,7 @@ def _bytes(path: Path) -> bytes:
 def _size(data: bytes, path: Path) -> tuple[int, int]:
     if data.startswith(b"\x89PNG\r\n\x1a\n") and data[12:16] == b"IHDR" and len(data) >= 33:
         width, height = struct.unpack(">II", data[16:24])
-        whole = b"IEND\xaeB\x60\x82" in data[-4096:]
+        whole = _png_is_whole(data)
     elif data.startswith(b"\xff\xd8"):
         width, height, whole = _jpeg_size(data)
     else:
@@ -63,6 +63,16 @@ def _size(data: bytes, path: Path) -> tuple[int, int]:
             "picture is cut short", where=path, mend="copy the file again, or take its row out of the log"
         )
     return width, height
+
+
+def _png_is_whole(data: bytes) -> bool:
+    """True when every chunk up to the last lies within the file: a decoder allocates what a chunk claims."""
+    at = 8
+    while at + 12 <= len(data):
+        if data[at + 4 : at + 8] == b"IEND":
+            return True
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    return False
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int, bool]:

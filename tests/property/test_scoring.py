@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.answers import LOCAL, fix_at
@@ -40,6 +40,7 @@ positions: st.SearchStrategy[Fix | NoFix] = st.one_of(
 truths = st.none() | st.tuples(metres, metres).map(lambda m: LOCAL.to_geodetic(*m))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(positions, truths), max_size=12), st.floats(0.1, 10.0))
 def test_every_frame_is_counted_once(flown: list[tuple[Fix | NoFix, tuple[float, float] | None]], gsd_m: float) -> None:
     answers = [judge(str(k), float(k), position, truth, LOCAL, gsd_m) for k, (position, truth) in enumerate(flown)]
@@ -58,6 +59,7 @@ def test_every_frame_is_counted_once(flown: list[tuple[Fix | NoFix, tuple[float,
     assert score(answers[::-1]) == result
 
 
+@settings(deadline=None)
 @given(st.floats(0.0, 500.0), st.floats(0.1, 100.0), st.floats(0.1, 30.0), st.floats(1.0, 3.0))
 def test_a_larger_error_or_a_smaller_sigma_never_makes_a_false_fix_true(
     error_m: float, sigma_m: float, gsd_m: float, factor: float
