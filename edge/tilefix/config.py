@@ -140,7 +140,7 @@ def load_config(path: Path) -> Config:
     for section in fields:
         required = section.default_factory is dataclasses.MISSING
         kind = hints[section.name]
-        limits = _MOUNT_LIMITS if kind is Mount else None
+        limits = {Mount: _MOUNT_LIMITS, LocalizerSettings: _localizer_limits()}.get(kind)
         sections[section.name] = read_section(toml, section.name, kind, required=required, limits=limits)
     config = Config(**sections)
     if config.height.anchor == "ground" and config.height.ground_amsl_m is None:

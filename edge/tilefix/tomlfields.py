@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -54,7 +55,7 @@ def read_section(
         return kind(**values)
     except ValueError as error:
         # A rule over several keys: the first one that the message names is where to look.
-        key = next((key for key in values if key in str(error)), "")
+        key = next((key for key in values if re.search(rf"\b{re.escape(key)}\b", str(error))), "")
         raise toml.refuse(f"[{name}] {error}", name, key, "see the example configuration") from error
 
 
