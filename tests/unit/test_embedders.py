@@ -1,0 +1,95 @@
+"""Opening models: the shipped one, those given by path, and every file that is not what it says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tilefix.embedders import SHIPPED_FOLDER, SHIPPED_MODEL, manifest_path, open_embedder
+from tilefix.errors import ModelError
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A copy of the shipped model's .onnx, with its .json beside it."""
+    for suffix in (".onnx", ".json"):
+        shutil.copy(SHIPPED_FOLDER / f"{SHIPPED_MODEL}{suffix}", tmp_path)
+    return tmp_path / f"{SHIPPED_MODEL}.onnx"
+
+
+def change(model: Path, **values: Any) -> None:
+    """Changes the manifest beside `model`."""
+    path = model.with_suffix(".json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def rewrite(model: Path, data: bytes) -> None:
+    """Puts other bytes into the model file, and their hash into the manifest."""
+    model.write_bytes(data)
+    change(model, sha256=hashlib.sha256(data).hexdigest())
+
+
+def test_the_shipped_model_is_the_default_and_small() -> None:
+    assert open_embedder(None).manifest == open_embedder("default").manifest == open_embedder(SHIPPED_MODEL).manifest
+    assert (SHIPPED_FOLDER / f"{SHIPPED_MODEL}.onnx").stat().st_size <= 10_000_000
+
+
+def test_a_model_opens_by_its_onnx_and_by_its_json(model: Path) -> None:
+    assert open_embedder(model).manifest == open_embedder(str(model.with_suffix(".json"))).manifest
+    assert manifest_path(model) == model.with_suffix(".json")
+
+
+def test_a_name_that_is_no_model_lists_those_there_are() -> None:
+    with pytest.raises(ModelError, match=SHIPPED_MODEL):
+        open_embedder("bigger")
+
+
+def test_missing_files_are_named(model: Path) -> None:
+    model.unlink()
+    with pytest.raises(ModelError, match=r"tilefix-s\.onnx.*No such file"):
+        open_embedder(model)
+    model.with_suffix(".json").unlink()
+    with pytest.raises(ModelError, match=r"tilefix-s\.json.*keep the \.json beside"):
+        open_embedder(model)
+
+
+def test_one_byte_changed_is_noticed(model: Path) -> None:
+    data = bytearray(model.read_bytes())
+    data[len(data) // 2] ^= 1
+    model.write_bytes(data)
+    with pytest.raises(ModelError, match="SHA-256"):
+        open_embedder(model)
+
+
+@pytest.mark.parametrize("data", [b"", b"not a model at all", b"\x08\x0a" + b"\xff" * 300])
+def test_a_file_that_is_no_onnx_is_refused(model: Path, data: bytes) -> None:
+    rewrite(model, data)
+    with pytest.raises(ModelError, match="not an ONNX model"):
+        open_embedder(model)
+
+
+def test_a_truncated_model_is_refused(model: Path) -> None:
+    rewrite(model, model.read_bytes()[:-1000])
+    with pytest.raises(ModelError, match="not an ONNX model"):
+        open_embedder(model)
+
+
+@pytest.mark.parametrize("values", [{"patch_px": 32}, {"descriptor_dim": 7}])
+def test_shapes_other_than_the_manifests_are_refused(model: Path, values: dict[str, int]) -> None:
+    change(model, **values)
+    with pytest.raises(ModelError, match="its manifest says float"):
+        open_embedder(model)
+
+
+def test_a_manifest_of_another_file_or_kind_is_refused(model: Path) -> None:
+    change(model, file="other.onnx")
+    with pytest.raises(ModelError, match=r"belongs to other\.onnx"):
+        open_embedder(model)
+    change(model, file="model.engine")
+    with pytest.raises(ModelError, match=r"no runtime for .*'\.engine'"):
+        open_embedder(model.with_suffix(".json"))
