@@ -103,6 +103,12 @@ class MapPackage:
         return self.imagery[top:bottom, left:right], self.coverage[top:bottom, left:right], cut
 
 
+def flat_index_header(descriptor_dim: int, count: int) -> bytes:
+    """The first bytes of a faiss flat inner-product index; float32 descriptors follow, row by row."""
+    unused = 1 << 20  # as faiss itself writes
+    return FLAT_INDEX_HEADER.pack(b"IxFI", descriptor_dim, count, unused, unused, 1, 0, count * descriptor_dim)
+
+
 def check_model(manifest: MapManifest, model: ModelManifest, where: object) -> None:
     """Raises `ModelError` unless the map was built with exactly that model, within its trained range."""
     mend = "fly with the model the map was built with, or rebuild the map with --model"

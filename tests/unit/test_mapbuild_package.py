@@ -10,7 +10,7 @@ from support.embedders import ThumbnailEmbedder
 from support.rasters import munich_grid, spot, spot_at, textured
 from tilefix.errors import MapError, ModelError
 from tilefix.geodesy import Grid
-from tilefix.mapbuild.package import ArrayImagery, build_package
+from tilefix.mapbuild.package import ArrayImagery, IndexWriter, build_package
 from tilefix.mapbuild.patches import MIN_TILE_COVERAGE, cut_patch, tile_centres
 from tilefix.types import BoolArray, Float32Array, UInt8Array
 
@@ -228,3 +228,30 @@ def test_a_patch_outside_is_empty() -> None:
     assert share == 0.0
     assert not mask.any()
     assert not patch.any()
+
+
+def test_the_index_is_what_faiss_itself_writes(tmp_path: Path) -> None:
+    faiss = pytest.importorskip("faiss")
+    vectors = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32)
+    index = faiss.IndexFlatIP(5)
+    index.add(vectors)
+    faiss.write_index(index, str(tmp_path / "faiss"))
+    with IndexWriter(tmp_path / "own", 5) as writer:
+        writer.add(vectors[:3])
+        writer.add(vectors[3:])
+    assert (tmp_path / "own").read_bytes() == (tmp_path / "faiss").read_bytes()
+
+
+class BrokenEmbedder(ThumbnailEmbedder):
+    def embed(self, patches: UInt8Array, masks: BoolArray | None = None) -> Float32Array:
+        descriptors = super().embed(patches, masks)
+        descriptors[-1, 0] = np.nan
+        return descriptors
+
+
+def test_descriptors_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="not finite"):
+        build_package(
+            imagery(), tmp_path / "map", embedder=BrokenEmbedder(patch_px=32, side=6), patch_m=20.0, stride_m=5.0
+        )
+    assert list(tmp_path.iterdir()) == []

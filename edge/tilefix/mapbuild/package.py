@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tilefix.errors import MapError
+from tilefix.errors import MapError, ModelError
 from tilefix.geodesy import Grid, LocalFrame
 from tilefix.manifest import sha256_of
 from tilefix.mapbuild.patches import MIN_TILE_COVERAGE, check_crop, cut_patch, tile_centres
@@ -27,7 +28,7 @@ from tilefix.mapmanifest import (
     ModelRef,
     manifest_json,
 )
-from tilefix.mappackage import MapPackage
+from tilefix.mappackage import FLAT_INDEX_HEADER, MapPackage, flat_index_header
 from tilefix.ports import Embedder
 from tilefix.types import BoolArray, Float32Array, UInt8Array
 
@@ -176,7 +177,35 @@ def create_arrays(folder: Path, grid: Grid) -> tuple[UInt8Array, UInt8Array]:
 
 def _create(path: Path, shape: tuple[int, ...]) -> npt.NDArray[Any]:
     array: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        # A memory map over a full disk kills the process; space that is there already cannot run out.
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return array
+
+
+class IndexWriter:
+    """Writes a flat inner-product index in faiss' own format, a batch at a time: none of it stays in memory."""
+
+    def __init__(self, path: Path, descriptor_dim: int) -> None:
+        self._file = path.open("wb")
+        self._dim, self._count = descriptor_dim, 0
+        self._file.write(bytes(FLAT_INDEX_HEADER.size))
+
+    def __enter__(self) -> IndexWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.seek(0)
+        self._file.write(flat_index_header(self._dim, self._count))
+        self._file.close()
+
+    def add(self, descriptors: Float32Array) -> None:
+        """Appends descriptors (n, D); raises `ModelError` unless they are finite and of that length."""
+        if descriptors.ndim != 2 or descriptors.shape[1] != self._dim or not np.isfinite(descriptors).all():
+            raise ModelError(f"model gave descriptors {descriptors.shape} that are not finite or not (n, {self._dim})")
+        self._file.write(np.ascontiguousarray(descriptors, dtype="<f4").tobytes())
+        self._count += len(descriptors)
 
 
 def write_tiles(
@@ -194,46 +223,39 @@ def write_tiles(
     created: str = "",
 ) -> None:
     """Cuts and embeds the tiles of the imagery in `folder`, and writes centres, index and manifest."""
-    import faiss
-
     model = embedder.manifest
     centres = tile_centres(grid, patch_m, stride_m)
-    index = faiss.IndexFlatIP(model.descriptor_dim)
-    kept: list[Float32Array] = []
+    kept = np.zeros(len(centres), np.bool_)
     batch: list[tuple[UInt8Array, BoolArray]] = []
-
-    def embed() -> None:
-        if batch:
-            masks = np.stack([mask for _, mask in batch])
-            descriptors = embedder.embed(np.stack([patch for patch, _ in batch]), None if bool(masks.all()) else masks)
-            index.add(np.ascontiguousarray(descriptors, dtype=np.float32))
-            batch.clear()
-
-    for number, (east_m, north_m) in enumerate(centres):
-        patch, mask, share = cut_patch(
-            pixels,
-            coverage,
-            grid,
-            east_m=float(east_m),
-            north_m=float(north_m),
-            patch_m=patch_m,
-            patch_px=model.patch_px,
-        )
-        if share >= MIN_TILE_COVERAGE:
-            kept.append(centres[number])
-            batch.append((patch, mask))
-        if len(batch) == _BATCH:
-            embed()
-        if progress is not None and number % 64 == 0:
-            progress("embedding tiles", number / len(centres))
-    embed()
-    if not kept:
+    with IndexWriter(folder / "tiles.faiss", model.descriptor_dim) as index:
+        for number, (east_m, north_m) in enumerate(centres):
+            patch, mask, share = cut_patch(
+                pixels,
+                coverage,
+                grid,
+                east_m=float(east_m),
+                north_m=float(north_m),
+                patch_m=patch_m,
+                patch_px=model.patch_px,
+            )
+            if share >= MIN_TILE_COVERAGE:
+                kept[number] = True
+                batch.append((patch, mask))
+            if len(batch) == _BATCH or (batch and number == len(centres) - 1):
+                masks = np.stack([mask for _, mask in batch])
+                patches = np.stack([patch for patch, _ in batch])
+                index.add(embedder.embed(patches, None if bool(masks.all()) else masks))
+                batch.clear()
+            if progress is not None and number % 64 == 0:
+                progress("embedding tiles", number / len(centres))
+    tiles = int(kept.sum())
+    if tiles == 0:
         raise MapError(
             f"no place has imagery over 60 % of a patch of {patch_m:g} m",
+            where="--patch-m",
             mend="choose a smaller --patch-m or imagery of a larger area",
         )
-    np.save(folder / "tiles.npy", np.stack(kept), allow_pickle=False)
-    faiss.write_index(index, str(folder / "tiles.faiss"))
+    np.save(folder / "tiles.npy", centres[kept], allow_pickle=False)
     for array in (pixels, coverage):
         if isinstance(array, np.memmap):
             array.flush()
@@ -242,7 +264,7 @@ def write_tiles(
         grid=grid,
         patch_m=float(patch_m),
         stride_m=float(stride_m),
-        tiles=len(kept),
+        tiles=tiles,
         descriptor_dim=model.descriptor_dim,
         metric=model.metric,
         model=ModelRef(model.name, model.sha256),
