@@ -11,6 +11,7 @@ import pytest
 from support.embedders import ThumbnailEmbedder
 from support.scenes import LOCAL, flight_over, noise_ground, small_map
 from support.tools import load_tool
+from tilefix.camera import CameraModel
 from tilefix.embedders import open_embedder
 from tilefix.flight import open_flight
 from tilefix.geodesy import Grid
@@ -28,7 +29,8 @@ def test_a_mirrored_map_exchanges_east_and_west(tmp_path: Path) -> None:
     assert mirrored.grid == original.grid
 
 
-def test_a_high_flight_stays_on_its_map(tmp_path: Path) -> None:
+def test_a_high_flight_stays_on_its_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(real_maps, "NAIP_CAMERA", CameraModel.from_hfov(160, 120, 60.0))
     grid = Grid(-2335.0, 1800.0, 5.0, 934, 720)
     pixels = noise_ground(1, 934)[:720]
     imagery = ArrayImagery(LOCAL, grid, pixels, np.full((720, 934), 255, np.uint8), "noise", "2010", "none")
