@@ -113,6 +113,25 @@ class StartSettings:
 _MOUNT_LIMITS = dict.fromkeys(("roll_deg", "pitch_deg", "yaw_deg"), (-360.0, 360.0))
 
 
+# The localizer's settings are checked by what they measure.
+_LIMITS_BY_UNIT = {
+    "_deg": (0.0, 180.0),
+    "_m": (0.0, 1e5),
+    "_mps": (0.0, 300.0),
+    "_mps2": (0.0, 300.0),
+    "_s": (0.0, 600.0),
+    "_px": (0.0, 1e9),
+    "_probability": (0.0, 1.0),
+    "_score": (0.0, 100.0),
+    "_support": (0.0, 1.0),
+}
+
+
+def _localizer_limits() -> dict[str, tuple[float, float]]:
+    names = [one.name for one in dataclasses.fields(LocalizerSettings)]
+    return {name: limits for name in names for unit, limits in _LIMITS_BY_UNIT.items() if name.endswith(unit)}
+
+
 @dataclass(frozen=True)
 class Config:
     """A whole configuration; each field is the section of its name. `folder`: where relative paths start."""
