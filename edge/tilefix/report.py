@@ -57,7 +57,7 @@ def report_html(
         f'<div class="scrub"><input type="range" min="0" max="{max(len(answers) - 1, 0)}" value="0" '
         'aria-label="Frame"><output>move over the map or the chart</output></div></section>',
         "<section><h2>Error and sigma over time</h2>",
-        error_chart(answers, events, limits_m),
+        f'<div class="scroll">{error_chart(answers, events, limits_m)}</div>',
         _CHART_LEGEND,
         "</section>",
         '<div class="two"><section><h2>Figures</h2>',
@@ -135,7 +135,7 @@ def _figures(result: Score) -> dict[str, object]:
         "Largest error of a fix": _metres(result.max_error_m),
         "Largest error while coasting": _metres(result.coast_max_error_m),
         "Median sigma of a fix": _metres(result.median_sigma_m),
-        "False fixes": result.false_fixes,
+        "False fixes": result.false_fixes if result.with_truth else "–",
         "Within 1 sigma (68.27 % expected)": _percent(result.coverage_1sigma),
         "Within 2 sigma (95.45 % expected)": _percent(result.coverage_2sigma),
         "Within 3 sigma (99.73 % expected)": _percent(result.coverage_3sigma),

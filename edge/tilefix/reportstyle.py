@@ -34,6 +34,7 @@ section h2 { font-size: 16px; margin: 0 0 10px; }
 section p.note { margin: 10px 0 0; color: var(--soft); font-size: 13px; }
 svg { display: block; width: 100%; height: auto; }
 svg text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif; fill: var(--soft); }
+.scroll { overflow-x: auto; } svg.timed { min-width: 640px; }
 .map { border-radius: 6px; overflow: hidden; background: var(--hair); }
 .map text { fill: #fff; font-weight: 600; paint-order: stroke; stroke: rgba(0,0,0,.65); stroke-width: 3px; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 20px; margin: 10px 0 0; font-size: 13px; color: var(--soft); }
