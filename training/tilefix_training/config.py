@@ -162,10 +162,10 @@ def load_config(path: Path) -> FitConfig:
     config = FitConfig(drone=_view(file, "drone"), satellite=_view(file, "satellite"), **values)
     if config.patch_m_min > config.patch_m_max:
         raise file.refuse("patch_m_min is larger than patch_m_max", "patches", "patch_m_min")
-    if config.stored_px * 3 < config.patch_px * 4:
-        raise file.refuse("stored_px is less than 4/3 of patch_px", "patches", "stored_px")
     if config.patch_px % 32:
         raise file.refuse(f"patch_px = {config.patch_px} is no multiple of 32", "patches", "patch_px")
+    if config.stored_px * 3 < config.patch_px * 4:
+        raise file.refuse("stored_px is less than 4/3 of patch_px", "patches", "stored_px")
     return config
 
 

@@ -77,7 +77,8 @@ def export_onnx(
     except OSError as error:
         raise ModelError(f"cannot write the model: {error.strerror}", where=folder) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
     return manifest
 
 

@@ -52,11 +52,11 @@ def sheets(source: Source, view: str, report: Report) -> Iterator[Sheet]:
 
 
 def _worlds(source: WorldsSource, view: str, report: Report) -> Iterator[Sheet]:
-    from tilefix.simulation import world as worlds
+    from tilefix.simulation.world import drone_look, generate_world, satellite_look
 
-    look = worlds.drone_look if view == "drone" else worlds.satellite_look
+    look = drone_look if view == "drone" else satellite_look
     for seed in range(source.first, source.last + 1):
-        world = worlds.generate_world(seed, size_m=source.size_m, gsd_m=source.gsd_m)
+        world = generate_world(seed, size_m=source.size_m, gsd_m=source.gsd_m)
         report.pictures += 1
         yield Sheet(f"world {seed}", world.render(look(seed)), source.gsd_m)
 

@@ -235,7 +235,7 @@ def _restore(
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     for view in views:
         memory = checkpoint.tensors.get(f"memory.{view.name}")
-        view.memory = None if memory is None else ClusterMemory(memory)
+        view.memory = None if memory is None else ClusterMemory(memory, normalise=False)  # bit for bit as it was
         view.labels = checkpoint.tensors[f"labels.{view.name}"].numpy()
     return checkpoint.epoch
 
