@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import struct
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tilefix.errors import FlightError
 from tilefix.flightlogs.series import LogSeries, checked_series
 from tilefix.links.height import PRESSURE_RANGE_HPA, isa_altitude_m
 
+_FAST_INDEX = "PYMAVLINK_FAST_INDEX"
 _DATAFLASH_HEAD = b"\xa3\x95"
 _DATAFLASH = {"attitude": "ATT", "height": "BARO", "ranged": "RFND", "gnss": "GPS"}
 _TELEMETRY = {"attitude": "ATTITUDE", "height": "SCALED_PRESSURE", "ranged": "DISTANCE_SENSOR", "gnss": "GPS_RAW_INT"}
@@ -58,16 +60,47 @@ def read_dataflash(path: Path) -> LogSeries:
     return checked_series(path, _DATAFLASH, attitude, height, ranged, gnss)
 
 
+class _Dataflash(DFReader.DFReader_binary):  # type: ignore[misc]
+    """The reader, which gives its file back also when it fails to begin.
+
+    Its compiled indexer is left out: that one trusts the lengths in the file, and complains past Python's streams.
+    """
+
+    def __init__(self, path: Path) -> None:
+        before = os.environ.get(_FAST_INDEX)
+        os.environ[_FAST_INDEX] = "0"
+        self.filehandle: Any = None
+        self.data_map: Any = None
+        try:
+            super().__init__(str(path), zero_time_base=True)
+        except Exception:
+            self.close()
+            raise
+        finally:
+            if before is None:
+                del os.environ[_FAST_INDEX]
+            else:
+                os.environ[_FAST_INDEX] = before
+
+    def close(self) -> None:
+        """Gives the file back; its map goes with the last view of it."""
+        if self.filehandle is not None:
+            self.filehandle.close()
+        if self.data_map is not None:
+            with suppress(BufferError):
+                self.data_map.close()
+
+
 def _dataflash_messages(path: Path) -> Iterator[Any]:
     """The messages needed, of each sensor its first instance."""
-    log = DFReader.DFReader_binary(str(path), zero_time_base=True)
+    log = _Dataflash(path)
     try:
         while (message := log.recv_match(type=list(_DATAFLASH.values()))) is not None:
             instance = getattr(message, "I", getattr(message, "Instance", 0))
             if instance == 0:
                 yield message
     finally:
-        log.filehandle.close()
+        log.close()
 
 
 def read_telemetry(path: Path) -> LogSeries:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,9 @@ def read_ulog(path: Path) -> LogSeries:
         if file.read(len(_MAGIC)) != _MAGIC:
             raise FlightError("is no ULog", where=path, mend="give PX4's .ulg as it came off the card")
     try:
-        log = ULog(str(path), [*_NAMES.values(), "sensor_gps"], disable_str_exceptions=True)
+        # Given a name, the reader leaves its file open when it fails.
+        with path.open("rb") as file, redirect_stdout(StringIO()):
+            log = ULog(file, [*_NAMES.values(), "sensor_gps"], disable_str_exceptions=True)
         topics = {(one.name, one.multi_id): one.data for one in log.data_list}
         attitude = _attitude(topics.get((_NAMES["attitude"], 0)))
         height = _columns(topics.get((_NAMES["height"], 0)), ("baro_alt_meter",))
