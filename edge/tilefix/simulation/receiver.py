@@ -7,6 +7,7 @@ with a mean interval below 215 ms and never two intervals in a row above 245 ms;
 from __future__ import annotations
 
 import enum
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -14,7 +15,8 @@ IGNORE_ALTITUDE, IGNORE_VELOCITY = 1, 8 | 16
 MEAN_INTERVAL_MS = 215.0
 LONG_INTERVAL_MS = 245.0
 SILENCE_S = 4.0
-OLDEST_S = 0.25
+# ArduPilot learns the least age and takes it for the declared delay; 200 ms of 250 ms are then used up.
+LATEST_S = 0.05
 _CLOSEST_S = 0.05  # the EKF drops what comes faster than 20 Hz
 _INTERVAL_WEIGHT = 0.02
 # What a lone receiver must state for ten seconds before the autopilot takes a position from it at all.
@@ -40,12 +42,12 @@ class Flaw(enum.Enum):
 
     NO_VELOCITY = "velocity ignored: fused as standing still"
     NO_ALTITUDE = "altitude ignored: taken as zero"
-    LATE = "older than 250 ms"
+    LATE = "over 50 ms later than the quickest: beyond the estimator's buffer of 250 ms"
 
 
 @dataclass(frozen=True, slots=True)
 class GpsInput:
-    """One GPS_INPUT, in plain units. `age_s`: by its own time stamp, `None` without one."""
+    """One GPS_INPUT, in plain units. `age_s`: from its own time stamp to its arrival, `None` without a stamp."""
 
     receiver: int
     fix_type: int
@@ -76,6 +78,7 @@ class MavlinkReceiver:
     _long_intervals: int = 0
     _fused_s: float = -1e9
     _aligning_since_s: float | None = None
+    _least_age_s: float = math.inf
 
     def take(self, message: GpsInput, now_s: float, *, aligned: bool, needed: bool) -> Verdict:
         """Judges one message. `aligned`: the autopilot has a position already; `needed`: no better receiver has one.
@@ -89,8 +92,10 @@ class MavlinkReceiver:
                 self.flaws[Flaw.NO_VELOCITY] += 1
             if message.ignored & IGNORE_ALTITUDE:
                 self.flaws[Flaw.NO_ALTITUDE] += 1
-            if message.age_s is not None and message.age_s > OLDEST_S:
-                self.flaws[Flaw.LATE] += 1
+            if message.age_s is not None:
+                self._least_age_s = min(self._least_age_s, message.age_s)
+                if message.age_s - self._least_age_s > LATEST_S:
+                    self.flaws[Flaw.LATE] += 1
         return verdict
 
     def gated(self) -> None:

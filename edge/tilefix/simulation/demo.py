@@ -1,0 +1,319 @@
+"""`tilefix demo`: a drone over a generated world loses GNSS and finds itself.
+
+Everything that flies is the real thing: the daemon with its localizer and publisher, over MAVLink on the loopback
+interface. The ground, the camera, the vehicle and the autopilot are simulated. The map is the "satellite" look of the
+world, the camera sees the "drone" look: another season, sun and sensor, with cars and some buildings elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tilefix.camera import CameraModel, Mount
+from tilefix.daemon import Daemon
+from tilefix.embedders import open_embedder
+from tilefix.errors import TilefixError
+from tilefix.links.mavlink import MavlinkLink
+from tilefix.links.transport import Udp
+from tilefix.localizer import Localizer, LocalizerSettings
+from tilefix.mapbuild.package import ArrayImagery, build_package
+from tilefix.mappackage import MapPackage
+from tilefix.ports import Clock, Embedder
+from tilefix.replay import Latency, fixes_csv, summary_json, write_results
+from tilefix.report import report_html
+from tilefix.scoring import Answer, judge, score
+from tilefix.simulation.autopilot import SimulatedAutopilot
+from tilefix.simulation.camera import Exposure
+from tilefix.simulation.flying import TICK_NS
+from tilefix.simulation.live import LiveAutopilot
+from tilefix.simulation.sight import Scenery, SimulatedCamera
+from tilefix.simulation.vehicle import Course, SimulatedVehicle, wander
+from tilefix.simulation.world import EVALUATION_SEED_START, World, drone_look, generate_world, satellite_look
+from tilefix.tileindex import TileIndex
+from tilefix.timing import MonotonicClock
+from tilefix.types import Fix, Frame, NoFix, VehicleState
+
+WORLD_M = 2100.0  # 4.41 km2
+GSD_M = 0.5
+PATCH_M, STRIDE_M = 120.0, 40.0
+CAMERA = CameraModel.from_hfov(640, 480, 70.0)
+MOUNT = Mount()
+AGL_M = 120.0
+SPEED_MPS = 11.0
+MARGIN_M = 200.0
+WITH_GNSS_S = 15.0  # before it is lost: ties air pressure to sea level
+EXPOSURE = Exposure(gain=0.97, motion_px=(0.0, 1.0), blur_px=0.6, noise=0.012, vignette=0.2)
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """What a person may choose. `seconds`: of flight without GNSS."""
+
+    out: Path
+    seed: int = EVALUATION_SEED_START + 1
+    seconds: float = 130.0
+    rate_hz: float = 4.0
+    model: str | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One frame that the daemon looked at, and what it answered."""
+
+    sequence: int
+    captured_ns: int
+    answered_ns: int
+    estimate: Fix | NoFix
+
+
+class NotingLocalizer(Localizer):
+    """Notes when the belief was last made uniform."""
+
+    reset_ns: int | None = None
+    clock: Clock
+
+    def reset(self) -> None:
+        """Makes the belief uniform over the map."""
+        super().reset()
+        self.reset_ns = self.clock.now_ns()
+
+
+class Scorer:
+    """Watches the daemon (`tilefix.daemon.Watches`)."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.seen: list[Seen] = []
+        self._clock = clock
+
+    def saw(self, frame: Frame, state: VehicleState, estimate: Fix | NoFix, truth: tuple[float, float] | None) -> None:
+        """Notes the answer; the truth is the simulation's, not the receiver's."""
+        del state, truth
+        self.seen.append(Seen(frame.sequence, frame.captured_ns, self._clock.now_ns(), estimate))
+
+
+@dataclass(frozen=True)
+class Flown:
+    """A flight that is over: when GNSS went, when the belief was made uniform for it, and when the flight ended."""
+
+    seen: tuple[Seen, ...]
+    autopilot: SimulatedAutopilot
+    denied_ns: int
+    reset_ns: int | None
+    ended_ns: int
+    stages_ms: dict[str, tuple[float, float]]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `tilefix demo`."""
+    parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="folder for map and results")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=DemoOptions.seed,
+        help=f"of the world; from {EVALUATION_SEED_START} on no model saw it",
+    )
+    parser.add_argument("--seconds", type=float, default=DemoOptions.seconds, help="of flight without GNSS")
+    parser.add_argument("--rate-hz", type=float, default=DemoOptions.rate_hz, help="of the camera")
+    parser.add_argument("--model", help="another model than the one that ships (.onnx or .json)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Flies the demonstration and prints its table; 0 when results were written."""
+    options = DemoOptions(args.out, args.seed, args.seconds, args.rate_hz, args.model)
+    for name, value, low, high in (
+        ("--seed", options.seed, 0, 2**31),
+        ("--seconds", options.seconds, 5.0, 3600.0),
+        ("--rate-hz", options.rate_hz, 0.5, 30.0),
+    ):
+        if not low <= value <= high:
+            raise TilefixError(f"{name} {value:g} is out of range", mend=f"give {low:g} to {high:g}")
+    summary = demonstrate(options)
+    sys.stdout.write(f"{_table(summary)}\n{options.out / 'report.html'}\n")
+    return 0
+
+
+def demonstrate(options: DemoOptions) -> dict[str, Any]:
+    """Generates, builds, flies, scores and writes; gives what stands in `summary.json`."""
+    begun_s = time.monotonic()
+    _say(f"generating world {options.seed}")
+    world = generate_world(options.seed, size_m=WORLD_M, gsd_m=GSD_M)
+    scenery = Scenery(world.render(drone_look(options.seed)), world.grid)
+    generated_s = time.monotonic() - begun_s
+    _say("building the map")
+    embedder = open_embedder(options.model)
+    package = build_map_of(world, options, embedder)
+    built_s = time.monotonic() - begun_s - generated_s
+    _say(f"flying: GNSS for {WITH_GNSS_S:g} s, then {options.seconds:g} s without")
+    flown = fly(package, embedder, scenery, world, options)
+    return _write(flown, package, embedder, options, {"generate_s": generated_s, "build_s": built_s})
+
+
+def build_map_of(world: World, options: DemoOptions, embedder: Embedder) -> MapPackage:
+    """The map package of the world's satellite look, in the folder `map`."""
+    pixels = world.render(satellite_look(options.seed))
+    imagery = ArrayImagery(
+        frame=world.frame,
+        grid=world.grid,
+        pixels=pixels,
+        coverage=np.full(pixels.shape[:2], 255, np.uint8),
+        source=f"generated world {options.seed}",
+        date="",
+        licence="generated",
+    )
+    options.out.mkdir(parents=True, exist_ok=True)
+    return build_package(imagery, options.out / "map", embedder=embedder, patch_m=PATCH_M, stride_m=STRIDE_M)
+
+
+def fly(package: MapPackage, embedder: Embedder, scenery: Scenery, world: World, options: DemoOptions) -> Flown:
+    """Flies the daemon against the simulation in real time."""
+    clock = MonotonicClock()
+    length_m = SPEED_MPS * (WITH_GNSS_S + options.seconds + 30.0)
+    path = wander(options.seed, world.grid, margin_m=MARGIN_M, length_m=length_m)
+    first, second = path[0], path[1]
+    yaw_deg = float(np.degrees(np.arctan2(second[0] - first[0], second[1] - first[1])))
+    vehicle = SimulatedVehicle(*first, AGL_M, seed=options.seed, yaw_deg=yaw_deg, speed_mps=SPEED_MPS)
+    localizer = NotingLocalizer(package, TileIndex.open(package), embedder, CAMERA, MOUNT, LocalizerSettings())
+    localizer.clock = clock
+    transport = Udp(("127.0.0.1", 0), None)
+    core = SimulatedAutopilot(vehicle, Course(path, SPEED_MPS), world.frame, start_ns=clock.now_ns(), seed=options.seed)
+    live = LiveAutopilot(core, clock, ("127.0.0.1", transport.port))
+    camera = SimulatedCamera(
+        scenery, CAMERA, MOUNT, live.truth_at, clock, rate_hz=options.rate_hz, seed=options.seed, exposure=EXPOSURE
+    )
+    scorer = Scorer(clock)
+    daemon = Daemon(localizer, camera, MavlinkLink(transport, clock), clock=clock, at_loss="uniform", watch=scorer)
+    stop = threading.Event()
+    thread = threading.Thread(target=daemon.run, args=(stop,), name="daemon", daemon=True)
+    live.start()
+    thread.start()
+    try:
+        _wait(WITH_GNSS_S, thread)
+        live.deny_gnss()
+        denied_ns = clock.now_ns()
+        _wait(options.seconds, thread)
+        ended_ns = clock.now_ns()
+    finally:
+        stop.set()
+        thread.join(10.0)
+        live.stop()
+    stages = {name: (one.p50_ms, one.p99_ms) for name, one in daemon.timer.percentiles_ms().items()}
+    return Flown(tuple(scorer.seen), core, denied_ns, localizer.reset_ns, ended_ns, stages)
+
+
+def _wait(seconds: float, thread: threading.Thread) -> None:
+    until_s = time.monotonic() + seconds
+    while time.monotonic() < until_s:
+        if not thread.is_alive():
+            raise TilefixError("the daemon ended in flight", mend="see its log above")
+        time.sleep(0.05)
+
+
+def _write(
+    flown: Flown, package: MapPackage, embedder: Embedder, options: DemoOptions, took: dict[str, float]
+) -> dict[str, Any]:
+    denied = [one for one in flown.seen if flown.denied_ns <= one.captured_ns <= flown.ended_ns]
+    if not denied:
+        raise TilefixError("no frame was looked at", mend="see the log above")
+    flight, local, grid = flown.autopilot.flight, package.frame, package.grid
+    answers: list[Answer] = []
+    for one in denied:
+        motion = flight.truth_at(one.captured_ns)
+        truth = local.to_geodetic(motion.east_m, motion.north_m)
+        time_s = (one.captured_ns - flown.denied_ns) / 1e9
+        answers.append(judge(str(one.sequence), time_s, one.estimate, truth, local, grid.gsd_m))
+    result = score(answers)
+    delays_ms = [(one.answered_ns - one.captured_ns) / 1e6 for one in denied]
+    p50_ms, p99_ms = np.percentile(delays_ms, [50.0, 99.0])
+    denied_s = (flown.ended_ns - flown.denied_ns) / 1e9
+    if flown.reset_ns is None or flown.reset_ns < flown.denied_ns:
+        raise TilefixError("the daemon did not notice the loss of GNSS", mend="see the log above")
+    reset_s = (flown.reset_ns - flown.denied_ns) / 1e9
+    answered_s = [(one.answered_ns - flown.denied_ns) / 1e9 for one in denied]
+    first_s = next(
+        (at for at, one in zip(answered_s, answers, strict=True) if one.kind == "fix" and at > reset_s), None
+    )
+    more = {
+        "seed": options.seed,
+        "map_km2": round(grid.width_px * grid.height_px * grid.gsd_m**2 / 1e6, 3),
+        "map_tiles": len(package.tile_centres_m),
+        "model": f"{embedder.manifest.name} ({embedder.manifest.sha256[:12]})",
+        "belief_uniform_after_s": round(reset_s, 2),
+        "denied_s": round(denied_s, 2),
+        "frames_per_s": round(len(denied) / denied_s, 3),
+        "first_fix_after_s": None if first_s is None else round(first_s, 2),
+        **{name: round(value, 1) for name, value in took.items()},
+        "autopilot": _autopilot(flown),
+    }
+    latency = Latency(float(p50_ms), float(p99_ms), flown.stages_ms)
+    text = summary_json(result, latency, **more)
+    page = report_html(
+        f"Demonstration, world {options.seed}",
+        answers,
+        result,
+        imagery=package.imagery,
+        grid=grid,
+        local=local,
+        subtitle=f"{denied_s:.0f} s without GNSS over a generated world of {more['map_km2']} km\u00b2",
+        facts={"satellite look": asdict(satellite_look(options.seed)), "drone look": asdict(drone_look(options.seed)),
+               **{key: value for key, value in more.items() if key != "autopilot"}},
+    )  # fmt: skip
+    write_results(options.out, {"fixes.csv": fixes_csv(answers), "summary.json": text, "report.html": page})
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+def _autopilot(flown: Flown) -> dict[str, Any]:
+    """What the autopilot made of it: what it took and refused, and how well it knew where it was."""
+    flight = flown.autopilot.flight
+    first = (flown.denied_ns - flight.start_ns) // TICK_NS
+    last = (flown.ended_ns - flight.start_ns) // TICK_NS
+    errors_m = [
+        float(np.hypot(motion.east_m - east_m, motion.north_m - north_m))
+        for motion, (east_m, north_m) in zip(flight.motions[first:last], flight.estimates[first:last], strict=True)
+    ]
+    median_m, p95_m, most_m = np.percentile(errors_m, [50.0, 95.0, 100.0])
+    return {
+        "verdicts": {verdict.name: count for verdict, count in flight.receiver.verdicts.items()},
+        "flaws": {flaw.name: count for flaw, count in flight.receiver.flaws.items()},
+        "events": flight.events,
+        "landed": flight.landing,
+        "texts": flown.autopilot.texts,
+        "estimate_error_median_m": round(float(median_m), 2),
+        "estimate_error_p95_m": round(float(p95_m), 2),
+        "estimate_error_max_m": round(float(most_m), 2),
+    }
+
+
+def _table(summary: dict[str, Any]) -> str:
+    def metres(key: str) -> str:
+        return "-" if summary[key] is None else f"{summary[key]:.2f} m"
+
+    autopilot, first = summary["autopilot"], summary["first_fix_after_s"]
+    rows = [
+        ("flight without GNSS", f"{summary['denied_s']:.0f} s, {summary['frames_per_s']:.1f} frames/s"),
+        ("map", f"{summary['map_km2']:.2f} km2, {summary['map_tiles']} tiles"),
+        ("belief made uniform", f"{summary['belief_uniform_after_s']:.1f} s after the loss"),
+        ("first fix", "-" if first is None else f"{first:.1f} s after the loss"),
+        ("availability", f"{100.0 * summary['availability']:.1f} %"),
+        ("error median / p95", f"{metres('median_error_m')} / {metres('p95_error_m')}"),
+        ("false fixes", str(summary["false_fixes"])),
+        ("latency median / p99", f"{summary['latency_p50_ms']:.0f} / {summary['latency_p99_ms']:.0f} ms"),
+        ("autopilot's own error", f"{autopilot['estimate_error_median_m']:.2f} m median, "
+                                  f"{autopilot['estimate_error_p95_m']:.2f} m p95"),
+        ("positions it took", f"{autopilot['verdicts'].get('FUSED', 0)} of {sum(autopilot['verdicts'].values())}"),
+        ("it had to land", "yes" if autopilot["landed"] else "no"),
+    ]  # fmt: skip
+    return "\n".join(f"{name:<24}{value}" for name, value in rows)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"tilefix demo: {line}\n")
