@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -272,6 +273,9 @@ def test_a_box_cuts_the_imagery(tmp_path: Path) -> None:
     assert layout.frame.to_local(cut.frame.lat_deg, cut.frame.lon_deg) == pytest.approx((35.0, 55.0), abs=0.1)
     with pytest.raises(MapError, match="no imagery within --bbox"):
         layout_of(source, BBox(0.0, 0.0, 1.0, 1.0))
+    loose = layout_of(source, BBox(0.0, 40.0, 80.0, 60.0))  # as if there were none
+    assert layout.frame.to_local(loose.frame.lat_deg, loose.frame.lon_deg) == pytest.approx((0.0, 0.0), abs=1.0)
+    assert loose.east_m - loose.west_m == pytest.approx(layout.east_m - layout.west_m, abs=0.1)
     source.close()
 
 
@@ -280,3 +284,47 @@ def test_what_the_file_says_of_itself(tmp_path: Path) -> None:
     source = open_imagery(write_geotiff(tmp_path / "in.tif", flat(1, 2, 3), tags=tags))
     assert (source.source, source.licence, source.date) == ("in.tif", "CC0 somebody", "2024:05:06 07:08:09")
     source.close()
+
+
+def test_mbtiles_written_by_gdal(tmp_path: Path) -> None:
+    half_m = math.pi * 6378137.0
+    px_m = 2.0 * half_m / 2**18 / 256
+    # On the tile grid's own pixels: GDAL moves other pictures there by up to half a pixel when it writes.
+    west_m, north_m = 35711292 * px_m - half_m, half_m - 23289250 * px_m
+    plain = write_geotiff(
+        tmp_path / "in.tif",
+        np.stack([spot(600, 500, 400.5, 130.25, sigma_px=5.0)] * 3),
+        crs="EPSG:3857",
+        transform=Affine(px_m, 0.0, west_m, 0.0, -px_m, north_m),
+    )
+    from rasterio.shutil import copy
+
+    copy(plain, tmp_path / "gdal.mbtiles", driver="MBTILES", name="orthophoto", TILE_FORMAT="PNG")
+    to_geodetic = pyproj.Transformer.from_crs(3857, 4326, always_xy=True)
+    place = to_geodetic.transform(west_m + 401.0 * px_m, north_m - 130.75 * px_m)
+    pixels, coverage, grid, frame = mapped(tmp_path / "gdal.mbtiles")
+    expected = grid.to_pixel(*frame.to_local(place[1], place[0]))  # type: ignore[attr-defined]
+    assert spot_at(pixels[..., 0]) == pytest.approx(expected, abs=0.1)
+    assert 0.2 < coverage.mean() / 255 < 0.9  # whole tiles, transparent around the picture
+    source = open_imagery(tmp_path / "gdal.mbtiles")
+    assert source.source.casefold() == "orthophoto"
+    source.close()
+
+
+def test_mbtiles_of_shared_pictures(tmp_path: Path) -> None:
+    """The common other layout: a view over addresses and pictures, so that equal tiles are stored once."""
+    path = write_mbtiles(tmp_path / "in.mbtiles", 48.1371, 11.5754, 18)
+    connection = sqlite3.connect(path)
+    connection.executescript(
+        """
+        CREATE TABLE images AS SELECT rowid AS tile_id, tile_data FROM tiles;
+        CREATE TABLE map AS SELECT zoom_level, tile_column, tile_row, rowid AS tile_id FROM tiles;
+        DROP TABLE tiles;
+        CREATE VIEW tiles AS SELECT zoom_level, tile_column, tile_row, tile_data
+            FROM map JOIN images ON images.tile_id = map.tile_id;
+        """
+    )
+    connection.close()
+    pixels, _, grid, frame = mapped(path)
+    expected = grid.to_pixel(*frame.to_local(48.1371, 11.5754))  # type: ignore[attr-defined]
+    assert spot_at(pixels[..., 0]) == pytest.approx(expected, abs=0.05)

@@ -62,6 +62,7 @@ def layout_of(source: ImagerySource, bbox: BBox | None = None) -> Layout:
             mend="the CRS does not fit the coordinates; set the right one with gdal_edit.py -a_srs EPSG:...",
         )
     if bbox is not None:
+        bbox = _meet(bbox, lon, lat, source.where)
         lon_mid, lat_mid = 0.5 * (bbox.west_deg + bbox.east_deg), 0.5 * (bbox.south_deg + bbox.north_deg)
     frame = LocalFrame(lat_mid, lon_mid)
     east, north = _to_local(frame).transform(lon, lat)
@@ -70,8 +71,6 @@ def layout_of(source: ImagerySource, bbox: BBox | None = None) -> Layout:
         x, y = _outline_box(bbox)
         east, north = _to_local(frame).transform(x, y)
         box = [max(box[0], east.min()), max(box[1], north.min()), min(box[2], east.max()), min(box[3], north.max())]
-        if not (box[0] < box[2] and box[1] < box[3]):
-            raise MapError("no imagery within --bbox", where=source.where, mend="choose another --bbox")
     if not np.isfinite(box).all() or max(box[2] - box[0], box[3] - box[1]) > MAX_SIDE_M:
         raise MapError(
             f"imagery spans more than {MAX_SIDE_M / 1000:.0f} km",
@@ -197,6 +196,15 @@ def _outline(width: int, height: int) -> tuple[Float64Array, Float64Array]:
     columns = np.concatenate([x, x, np.full_like(y, x[0]), np.full_like(y, x[-1])])
     rows = np.concatenate([np.full_like(x, y[0]), np.full_like(x, y[-1]), y, y])
     return columns, rows
+
+
+def _meet(bbox: BBox, lon_deg: Float64Array, lat_deg: Float64Array, where: object) -> BBox:
+    """The part of the box that the imagery's outline reaches, so that a loose box does not move the frame away."""
+    west, east = max(bbox.west_deg, float(lon_deg.min())), min(bbox.east_deg, float(lon_deg.max()))
+    south, north = max(bbox.south_deg, float(lat_deg.min())), min(bbox.north_deg, float(lat_deg.max()))
+    if not (west < east and south < north):
+        raise MapError("no imagery within --bbox", where=where, mend="choose another --bbox")
+    return BBox(west, south, east, north)
 
 
 def _outline_box(bbox: BBox) -> tuple[Float64Array, Float64Array]:
