@@ -34,7 +34,7 @@ from tilefix.types import Covariance, Fix, FixKind, Frame, NoFix, Reason, UInt8A
 BASELINE_PATCH_M = 90.0
 BASELINE_GSD_M = 0.5
 BASELINE_MIN_PEAK = 0.2
-MIN_COVERED = 0.6
+MIN_VARIANCE = 0.1
 DENSE_FACTOR = 2
 SIFT_RATIO = 0.8
 SIFT_MIN_INLIERS = 8
@@ -96,20 +96,20 @@ def magnitudes(package: MapPackage) -> Callable[[Seen], Place]:
     grid = package.grid
     gsd_m = max(BASELINE_GSD_M, grid.gsd_m)
     scale = grid.gsd_m / gsd_m
-    ground, cover = np.asarray(package.imagery), np.asarray(package.coverage)
+    ground = np.asarray(package.imagery)
     if scale != 1.0:
         ground = np.asarray(cv2.resize(ground, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
-        cover = np.asarray(cv2.resize(cover, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
     field = _root_magnitude(ground)
-    covered = cv2.integral((cover == 255).astype(np.uint8))
+    sums, squares = cv2.integral2(field, sdepth=cv2.CV_64F, sqdepth=cv2.CV_64F)
 
     def locate(seen: Seen) -> Place:
         patch = seen.patch(gsd_m, BASELINE_PATCH_M)
-        scores = cv2.matchTemplate(field, _root_magnitude(patch.image), cv2.TM_CCOEFF_NORMED)
-        # Featureless ground divides by nothing: only where there is imagery.
-        side = patch.image.shape[0]
-        count = covered[side:, side:] - covered[:-side, side:] - covered[side:, :-side] + covered[:-side, :-side]
-        scores[count < MIN_COVERED * side * side] = -1.0
+        template = _root_magnitude(patch.image)
+        scores = cv2.matchTemplate(field, template, cv2.TM_CCOEFF_NORMED)
+        # Ground without features divides by nothing.
+        side = template.shape[0]
+        variance = _windows(squares, side) / side**2 - (_windows(sums, side) / side**2) ** 2
+        scores[variance < MIN_VARIANCE * template.var()] = -1.0
         _, peak, _, (column, row) = cv2.minMaxLoc(scores)
         if peak < BASELINE_MIN_PEAK:
             return None
@@ -119,6 +119,11 @@ def magnitudes(package: MapPackage) -> Callable[[Seen], Place]:
         return east_m - patch.east_m, north_m - patch.north_m, _round(POINT_SIGMA_M)
 
     return locate
+
+
+def _windows(integral: np.ndarray, side: int) -> np.ndarray:
+    """Sums over every window of that side, from an integral image."""
+    return integral[side:, side:] - integral[:-side, side:] - integral[side:, :-side] + integral[:-side, :-side]
 
 
 def _root_magnitude(image: UInt8Array) -> np.ndarray:
