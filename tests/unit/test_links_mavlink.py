@@ -202,10 +202,18 @@ def test_foreign_and_malformed_traffic_neither_stops_nor_moves_it(known: Rig) ->
     assert known.transport.sent[-1][1] == PEER
 
 
+def test_noise_between_packets_loses_only_itself(known: Rig) -> None:
+    noise = b"\x55noise\xfd\x00"
+    for index in range(20):
+        heard = known.hear(noise, known.autopilot.heartbeat(), known.autopilot.attitude(1000 + index))
+    assert [type(one) for one in heard] == [Heartbeat, Attitude]
+    assert len(heard) == 2
+
+
 def test_many_strangers_do_not_grow_it(known: Rig) -> None:
     for port in range(1000):
         known.hear(Autopilot(42, 1).heartbeat(), peer=("10.0.0.66", port))
-    assert len(known.link._parsers) <= 8
+    assert len(known.link._framers) <= 8
     assert known.hear(known.autopilot.attitude(3000)) != []
 
 

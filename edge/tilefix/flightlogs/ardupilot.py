@@ -16,6 +16,7 @@ from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
 from tilefix.errors import FlightError
 from tilefix.flightlogs.series import LogSeries, checked_series
+from tilefix.links.framing import MAX_PACKET_BYTES, packet_bytes
 from tilefix.links.height import PRESSURE_RANGE_HPA, isa_altitude_m
 
 _FAST_INDEX = "PYMAVLINK_FAST_INDEX"
@@ -25,7 +26,6 @@ _TELEMETRY = {"attitude": "ATTITUDE", "height": "SCALED_PRESSURE", "ranged": "DI
 _RANGE_GOOD = 4
 _LOOKING_DOWN = mavlink.MAV_SENSOR_ROTATION_PITCH_270
 _NO_VEHICLES = (mavlink.MAV_TYPE_GCS, mavlink.MAV_TYPE_ONBOARD_CONTROLLER, mavlink.MAV_TYPE_GIMBAL)
-_MAX_PACKET_BYTES = 280 + 13
 # A telemetry log is stamped with Unix time in microseconds; a stamp outside 2000 to 2100 is none.
 _STAMP_RANGE_US = (946_684_800 * 10**6, 4_102_444_800 * 10**6)
 
@@ -152,14 +152,14 @@ def _telemetry_messages(path: Path) -> Iterator[tuple[int, Any]]:
     at = 0
     with path.open("rb") as file:
         while True:
-            if len(data) - at < 8 + _MAX_PACKET_BYTES:
+            if len(data) - at < 8 + MAX_PACKET_BYTES:
                 data = data[at:] + file.read(1 << 20)
                 at = 0
             if len(data) - at < 8 + 8:
                 return
             (stamp_us,) = struct.unpack_from(">Q", data, at)
-            length = _packet_bytes(data, at + 8)
-            if length == 0 or not _STAMP_RANGE_US[0] <= stamp_us <= _STAMP_RANGE_US[1]:
+            length = packet_bytes(data, at + 8)
+            if length <= 0 or not _STAMP_RANGE_US[0] <= stamp_us <= _STAMP_RANGE_US[1]:
                 at += 1
                 continue
             packet = bytearray(data[at + 8 : at + 8 + length])
@@ -170,10 +170,3 @@ def _telemetry_messages(path: Path) -> Iterator[tuple[int, Any]]:
                 continue
             at += 8 + length
             yield stamp_us, message
-
-
-def _packet_bytes(data: bytes, at: int) -> int:
-    """The length that a packet's header claims; 0 when there is none."""
-    if data[at] == 0xFD:
-        return 12 + data[at + 1] + (13 if data[at + 2] & 1 else 0)
-    return 8 + data[at + 1] if data[at] == 0xFE else 0

@@ -13,6 +13,7 @@ from typing import Any
 
 from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
+from tilefix.links.framing import Framer
 from tilefix.links.messages import (
     Attitude,
     AutopilotTime,
@@ -46,7 +47,6 @@ _TIMESYNC_EVERY_NS = _SECOND_NS
 _STREAM_SILENCE_NS = 2 * _SECOND_NS
 _PEER_SILENCE_NS = 5 * _SECOND_NS
 _MAX_PEERS = 8
-_PARSER_KEEP_BYTES = 1 << 16
 _TEXT_BYTES = 50
 _MAV_STATES = {
     HealthState.BOOT: mavlink.MAV_STATE_BOOT,
@@ -65,7 +65,8 @@ class MavlinkLink:
         self._transport = transport
         self._clock = clock
         self._sender = mavlink.MAVLink(None, srcSystem=0, srcComponent=component_id)
-        self._parsers: dict[Address | None, Any] = {}
+        self._unpacker = mavlink.MAVLink(None)
+        self._framers: dict[Address | None, Framer[Any]] = {}
         self._peer: Address | None = None
         self._vehicle: tuple[int, int] | None = None
         self._boot = BootTime()
@@ -99,23 +100,19 @@ class MavlinkLink:
         return heard
 
     def _parse(self, data: bytes, peer: Address | None) -> list[Any]:
-        parser = self._parsers.get(peer)
-        if parser is None:
-            if len(self._parsers) >= _MAX_PEERS:
-                stranger = next(one for one in self._parsers if one != self._peer)
-                del self._parsers[stranger]
-            parser = self._parsers[peer] = mavlink.MAVLink(None)
-            parser.robust_parsing = True
+        framer = self._framers.get(peer)
+        if framer is None:
+            if len(self._framers) >= _MAX_PEERS:
+                stranger = next(one for one in self._framers if one != self._peer)
+                del self._framers[stranger]
+            framer = self._framers[peer] = Framer(self._unpack)
+        return [message for message in framer.feed(data) if message.get_type() in self._decoders]
+
+    def _unpack(self, packet: bytearray) -> Any:
         try:
-            messages = parser.parse_buffer(data) or []
+            return self._unpacker.decode(packet)
         except (mavlink.MAVError, ValueError, TypeError, IndexError, struct.error):
-            # A parser that met something it cannot even call bad may be in any state: start a new one.
-            del self._parsers[peer]
-            return []
-        if parser.buf_index > _PARSER_KEEP_BYTES:
-            parser.buf = parser.buf[parser.buf_index :]
-            parser.buf_index = 0
-        return [message for message in messages if message.get_type() in self._decoders]
+            return None
 
     def _decode(self, message: Any, peer: Address | None) -> list[LinkMessage]:
         now_ns = self._clock.now_ns()
