@@ -1,0 +1,124 @@
+"""What must hold of generated layouts, motion and estimates for any seed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tilefix.camera import CameraModel, Mount, camera_to_ned, ground_to_pixel
+from tilefix.geodesy import Grid
+from tilefix.simulation.camera import render_view
+from tilefix.simulation.estimator import Estimator
+from tilefix.simulation.noise import Warp, rng_for, value_noise
+from tilefix.simulation.partition import densify, oriented_box, partition, polygon_area, shrink
+from tilefix.simulation.vehicle import wander
+
+SEEDS = st.integers(0, 2**31)
+SQUARE = np.array([[0.0, 0.0], [500.0, 0.0], [500.0, 400.0], [0.0, 400.0]])
+
+
+@given(SEEDS, st.floats(3000.0, 60000.0), st.floats(0.0, 0.3))
+@settings(max_examples=30, deadline=None)
+def test_a_partition_neither_loses_nor_doubles_ground(seed: int, stop_m2: float, jitter_rad: float) -> None:
+    leaves, cuts = partition(rng_for(seed), SQUARE, lambda _: stop_m2, lambda _: jitter_rad)
+    assert sum(map(polygon_area, leaves)) == pytest.approx(polygon_area(SQUARE), rel=1e-9)
+    assert len(leaves) == len(cuts) + 1
+    assert [cut.area_m2 for cut in cuts] == sorted((cut.area_m2 for cut in cuts), reverse=True)
+
+
+@given(SEEDS)
+@settings(max_examples=20, deadline=None)
+def test_a_warp_bends_without_jumps(seed: int) -> None:
+    warp = Warp(rng_for(seed), 1000.0, 300.0)
+    line = densify(np.array([[-200.0, 100.0], [1200.0, 700.0]]), 2.0, closed=False)
+    steps = np.hypot(*np.diff(warp(line), axis=0).T)
+    assert steps.max() < 6.0
+    assert np.abs(np.diff(steps)).max() < 0.1
+
+
+@given(SEEDS, st.floats(1.0, 400.0))
+@settings(max_examples=25, deadline=None)
+def test_noise_is_bounded_and_smooth_at_its_wavelength(seed: int, wavelength_px: float) -> None:
+    field = value_noise(rng_for(seed), (64, 96), wavelength_px)
+    assert field.shape == (64, 96)
+    assert np.abs(field).max() < 12.0
+    if wavelength_px > 8.0:
+        assert np.abs(np.diff(field, axis=1)).max() < 30.0 / wavelength_px
+
+
+@given(st.floats(1.0, 200.0), st.floats(1.0, 200.0), st.floats(-3.0, 3.0), st.floats(0.1, 0.9))
+@settings(max_examples=40, deadline=None)
+def test_an_oriented_box_of_a_rectangle_is_that_rectangle(
+    length: float, width: float, turn: float, factor: float
+) -> None:
+    c, s = math.cos(turn), math.sin(turn)
+    corners = np.array([[length, width], [length, -width], [-length, -width], [-length, width]]) / 2.0
+    turned = corners @ np.array([[c, s], [-s, c]]) + [30.0, -20.0]
+    x, y, long_side, short_side, _ = oriented_box(turned)
+    assert (x, y) == pytest.approx((30.0, -20.0), abs=1e-3)
+    assert (long_side, short_side) == pytest.approx((max(length, width), min(length, width)), rel=1e-3, abs=1e-3)
+    assert polygon_area(shrink(turned, factor)) == pytest.approx(factor**2 * length * width, rel=1e-6)
+
+
+@given(SEEDS, st.floats(100.0, 3000.0))
+@settings(max_examples=30, deadline=None)
+def test_a_wandering_path_stays_inside(seed: int, length_m: float) -> None:
+    grid = Grid(-600.0, 500.0, 1.0, 1200, 1000)
+    path = wander(seed, grid, margin_m=80.0, length_m=length_m)
+    assert all(grid.contains(*point, 79.999) for point in path)
+
+
+@given(
+    st.floats(-15.0, 15.0), st.floats(-15.0, 15.0), st.floats(0.0, 360.0), st.floats(60.0, 120.0),
+    st.integers(20, 139), st.integers(20, 99),
+)  # fmt: skip
+@settings(max_examples=30, deadline=None)
+def test_each_pixel_shows_the_ground_that_the_geometry_says(
+    roll: float, pitch: float, yaw: float, agl_m: float, column: int, row: int
+) -> None:
+    # Red grows east and green grows north: a picture that tells where each pixel looks.
+    grid = Grid(-256.0, 256.0, 2.0, 256, 256)
+    ramp = np.arange(256, dtype=np.uint8)
+    pixels = np.zeros((256, 256, 3), np.uint8)
+    pixels[..., 0], pixels[..., 1] = ramp, ramp[::-1, None]
+    camera = CameraModel.from_hfov(160, 120, 50.0)
+    picture = render_view(pixels, grid, camera, Mount(), 5.0, -7.0, agl_m, roll, pitch, yaw)
+    back = np.linalg.inv(ground_to_pixel(camera, camera_to_ned(roll, pitch, yaw, Mount()), agl_m))
+    east_m, north_m, scale = back @ [column, row, 1.0]
+    east_m, north_m = 5.0 + east_m / scale, -7.0 + north_m / scale
+    expected = ((east_m + 255.0) / 2.0, (north_m + 255.0) / 2.0)
+    if min(expected) > 1.0 and max(expected) < 254.0:
+        assert picture[row, column, :2] == pytest.approx(expected, abs=1.0)
+
+
+@given(SEEDS)
+@settings(max_examples=10, deadline=None)
+def test_the_estimator_follows_honest_positions_and_its_sigma_covers_the_error(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    estimator = Estimator(0.0, 0.0, 5.0, 0.0)
+    for k in range(1, 600):
+        now_s = 0.05 * k
+        estimator.predict(now_s, 0.0, 0.0)
+        if k % 2 == 0:
+            at = (5.0 * (now_s - 0.2) + rng.normal(0.0, 2.0), rng.normal(0.0, 2.0))
+            estimator.fuse("own", at, (5.0 + rng.normal(0.0, 0.3), rng.normal(0.0, 0.3)), 2.0, 0.3, 0.2)
+    error_m = math.dist(estimator.position, (5.0 * 0.05 * 599, 0.0))
+    assert error_m < 4.0 * estimator.sigma_m + 0.2
+    assert estimator.sigma_m < 1.5
+
+
+def test_the_estimator_refuses_a_jump_and_gives_in_after_ten_seconds() -> None:
+    estimator = Estimator(0.0, 0.0, 0.0, 0.0)
+    taken = []
+    for k in range(1, 301):
+        estimator.predict(0.1 * k, 0.0, 0.0)
+        place = (0.0, 0.0) if k <= 100 else (300.0, 0.0)
+        taken.append(estimator.fuse("own", place, (0.0, 0.0), 2.0, 0.3, 0.0))
+    assert all(taken[:100])
+    assert not any(taken[100:195])
+    assert taken[-1]
+    assert estimator.position[0] == pytest.approx(300.0, abs=1.0)
