@@ -137,8 +137,10 @@ class Daemon:
         chosen = next((one for one in reversed(self._forecasts) if one.begins_ns <= at_ns), None)
         if chosen is None and self._forecasts:
             chosen = self._forecasts[0]
-        estimate: Fix | NoFix = NoFix(at_ns, Reason.NO_FRAME) if chosen is None else chosen.at(at_ns)
         frame_ns = self._begun_ns if self._frame_ns is None else self._frame_ns
+        # Frames came but no forecast holds: the belief was just made uniform.
+        without = Reason.NO_FRAME if self._frame_ns is None else Reason.AMBIGUOUS
+        estimate: Fix | NoFix = NoFix(at_ns, without) if chosen is None else chosen.at(at_ns)
         if isinstance(estimate, NoFix) and now_ns - frame_ns > _CAMERA_SILENCE_NS:
             return NoFix(at_ns, Reason.NO_FRAME)
         return estimate
