@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from compare_registration import compare
 from compare_registration import markdown as registration_table
@@ -29,6 +30,7 @@ from replay_flight import run as run_replay
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
 from tilefix.flight import open_flight
+from tilefix.localizer import LocalizerSettings
 from tilefix.mappackage import MapPackage
 from tilefix.ports import Embedder
 from tilefix.replay import Hint, first_truth, write_results
@@ -146,24 +148,39 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def evaluate(evaluation: Evaluation, parts: Sequence[str]) -> None:
-    """Runs the parts and writes `results.json` and `results.md`."""
+    """Runs the parts and writes `results.json` and `results.md`; parts run before with the same model and settings
+    stay in them."""
+    model = evaluation.embedder.manifest
+    state = {"model": {"name": model.name, "sha256": model.sha256}, "settings": asdict(LocalizerSettings())}
+    earlier = _earlier(evaluation.out / "results.json", state)
     rows: list[Row] = []
     for part in ("nust", "negative", "naip"):
         if part in parts:
             rows += getattr(evaluation, part)()
-    text = markdown(rows) if rows else ""
-    result: dict[str, object] = {
-        "model": {"name": evaluation.embedder.manifest.name, "sha256": evaluation.embedder.manifest.sha256},
-        "replays": [asdict(row) for row in rows],
-    }
+        else:
+            rows += [
+                Row(**{**row, "score": Score(**row["score"])}) for row in earlier["replays"] if row["part"] == part
+            ]
+    compared = earlier["registration"]
     if "registration" in parts:
         prepare_nust(evaluation.data, evaluation.out / "nust")
         flight = open_flight(evaluation.out / "nust")
         compared = compare(flight, evaluation.map("map_nust"), evaluation.embedder)
-        result["registration"] = compared
-        text += "\n" + registration_table(compared)
+    text = f"Model {model.name}, SHA-256 {model.sha256[:12]}.\n"
+    text += "\n" + markdown(rows) if rows else ""
+    text += "\n" + registration_table(compared) if compared else ""
+    result = {**state, "replays": [asdict(row) for row in rows], "registration": compared}
     write_results(evaluation.out, {"results.md": text, "results.json": json.dumps(result, indent=2) + "\n"})
     print("\n" + text, end="")
+
+
+def _earlier(path: Path, state: dict[str, Any]) -> dict[str, Any]:
+    """What an earlier run found in the same state."""
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if {key: found.get(key) for key in state} == state:
+            return dict(found)
+    return {"replays": [], "registration": []}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -64,6 +64,19 @@ def test_results_are_written_as_table_and_json(tmp_path: Path, capsys: pytest.Ca
     assert summary["frames"] == 4
 
 
+def test_parts_run_before_stay_in_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedder = open_embedder()
+    flight_over(small_map(tmp_path / "map_nust", embedder), tmp_path / "seen", count=2)
+    evaluation = evaluate_real.Evaluation(tmp_path / "no data", tmp_path, embedder)
+    for part, hint in (("nust", "first"), ("negative", "none")):
+        row, _ = evaluation.replay(part, "seen", "map_nust", hint)
+        monkeypatch.setattr(evaluation, part, lambda row=row: iter([row]), raising=False)
+        evaluate_real.evaluate(evaluation, [part])
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert [row["part"] for row in found["replays"]] == ["nust", "negative"]
+    assert (tmp_path / "results.md").read_text().count("| seen | map_nust |") == 2
+
+
 def test_an_unknown_part_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate_real.main(["run", "mars", "--out", str(tmp_path / "out")]) == 2
     assert "no part mars" in capsys.readouterr().err
