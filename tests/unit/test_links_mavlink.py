@@ -101,7 +101,18 @@ def test_everything_sent_is_mavlink_2_in_sequence(known: Rig) -> None:
     assert {peer for _, peer in known.transport.sent} == {PEER}
 
 
-def test_streams_are_asked_for_once_then_only_when_they_stay_away(rig: Rig) -> None:
+def _fly(rig: Rig, seconds: float, *, attitude_every: int = 1) -> None:
+    """The streams at 50 Hz of attitude, 10 Hz of pressure and 5 Hz of GNSS."""
+    for tick in range(round(seconds * 50)):
+        rig.clock.advance_s(0.02)
+        boot_ms = rig.clock.now_ns() // 1_000_000
+        packets = [rig.autopilot.attitude(boot_ms)] if tick % attitude_every == 0 else []
+        packets += [rig.autopilot.pressure(boot_ms, 950.0)] if tick % 5 == 0 else []
+        packets += [rig.autopilot.gps()] if tick % 10 == 0 else []
+        rig.hear(*packets)
+
+
+def test_streams_are_asked_for_when_the_vehicle_is_known(rig: Rig) -> None:
     rig.hear(rig.autopilot.heartbeat())
     asked = rig.sent("COMMAND_LONG")
     assert {(one.command, int(one.param1)) for one in asked} == {
@@ -110,13 +121,24 @@ def test_streams_are_asked_for_once_then_only_when_they_stay_away(rig: Rig) -> N
     assert {(one.target_system, one.target_component) for one in asked} == {(7, 1)}
     interval_us = {int(one.param1): one.param2 for one in asked}
     assert interval_us[mavlink.MAVLINK_MSG_ID_ATTITUDE] == 20_000
-    for second in range(5):
-        rig.clock.advance_s(1.0)
-        rig.hear(rig.autopilot.attitude(1000 * second + 1))
-    assert rig.sent("COMMAND_LONG") == []
-    rig.clock.advance_s(2.5)
-    rig.hear(rig.autopilot.heartbeat())
-    assert len(rig.sent("COMMAND_LONG")) == len(STREAM_RATES_HZ)
+
+
+def test_only_streams_that_stay_away_or_come_slowly_are_asked_for_again(known: Rig) -> None:
+    _fly(known, 7.0)
+    assert known.sent("COMMAND_LONG") == []
+    _fly(known, 3.5, attitude_every=12)
+    assert {int(one.param1) for one in known.sent("COMMAND_LONG")} == {mavlink.MAVLINK_MSG_ID_ATTITUDE}
+    _fly(known, 25.0)
+    optional = [int(one.param1) for one in known.sent("COMMAND_LONG")]
+    assert optional.count(mavlink.MAVLINK_MSG_ID_DISTANCE_SENSOR) == 1
+    assert optional.count(mavlink.MAVLINK_MSG_ID_HOME_POSITION) == 1
+    known.clock.advance_s(3.5)
+    known.hear(known.autopilot.heartbeat())
+    assert {int(one.param1) for one in known.sent("COMMAND_LONG")} == {
+        mavlink.MAVLINK_MSG_ID_ATTITUDE,
+        mavlink.MAVLINK_MSG_ID_SCALED_PRESSURE,
+        mavlink.MAVLINK_MSG_ID_GPS_RAW_INT,
+    }
 
 
 def test_a_reboot_is_reported_and_streams_are_asked_for_again(known: Rig) -> None:

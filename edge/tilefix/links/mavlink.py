@@ -43,8 +43,15 @@ STREAM_RATES_HZ = {
 }
 _SECOND_NS = 1_000_000_000
 _TIMESYNC_EVERY_NS = _SECOND_NS
-# A stream is missed, and asked for again, when the attitude stays away this long while heartbeats come.
-_STREAM_SILENCE_NS = 2 * _SECOND_NS
+# Streams are counted over this long; one that comes at less than half its rate is asked for again.
+_STREAM_WINDOW_NS = 3 * _SECOND_NS
+# What an autopilot may not have to send (no rangefinder, no home yet) is asked for again only this seldom.
+_OPTIONAL_STREAMS = (
+    mavlink.MAVLINK_MSG_ID_DISTANCE_SENSOR,
+    mavlink.MAVLINK_MSG_ID_HOME_POSITION,
+    mavlink.MAVLINK_MSG_ID_SYSTEM_TIME,
+)
+_OPTIONAL_EVERY_NS = 30 * _SECOND_NS
 _PEER_SILENCE_NS = 5 * _SECOND_NS
 _MAX_PEERS = 8
 _TEXT_BYTES = 50
@@ -71,8 +78,9 @@ class MavlinkLink:
         self._vehicle: tuple[int, int] | None = None
         self._boot = BootTime()
         self._heard_ns = 0
-        self._attitude_ns = 0
-        self._asked_ns: int | None = None
+        self._counts: dict[int, int] = {}
+        self._window_ns: int | None = None
+        self._optional_ns = 0
         self._synced_ns: int | None = None
         self._decoders: dict[str, Callable[[Any, int], LinkMessage | None]] = {
             "ATTITUDE": self._attitude,
@@ -125,10 +133,9 @@ class MavlinkLink:
         decoded: list[LinkMessage] = []
         boot_ms = getattr(message, "time_boot_ms", 0)
         if boot_ms and self._boot.heard(boot_ms * 1_000_000, now_ns):
-            self._asked_ns = self._synced_ns = None
+            self._window_ns = self._synced_ns = None
             decoded.append(Rebooted(now_ns))
-        if message.get_type() == "ATTITUDE":
-            self._attitude_ns = now_ns
+        self._counts[message.get_msgId()] = self._counts.get(message.get_msgId(), 0) + 1
         one = self._decoders[message.get_type()](message, now_ns)
         return decoded if one is None else [*decoded, one]
 
@@ -148,31 +155,34 @@ class MavlinkLink:
         return source == self._vehicle and peer == self._peer
 
     def _ask(self) -> None:
-        """Asks for the streams once the vehicle is known, and again while the attitude stays away."""
+        """Asks for the time every second, for all streams once the vehicle is known, and again for each that stays
+        away or comes too slowly: a request may be lost, and a reboot forgets it."""
         if self._vehicle is None:
             return
         now_ns = self._clock.now_ns()
         if self._synced_ns is None or now_ns - self._synced_ns >= _TIMESYNC_EVERY_NS:
             self._synced_ns = now_ns
             self._send(mavlink.MAVLink_timesync_message(0, now_ns))
-        missing = now_ns - self._attitude_ns > _STREAM_SILENCE_NS
-        if self._asked_ns is None or (missing and now_ns - self._asked_ns > _STREAM_SILENCE_NS):
-            self._asked_ns = now_ns
-            for message_id, rate_hz in STREAM_RATES_HZ.items():
-                self._send(
-                    mavlink.MAVLink_command_long_message(
-                        *self._vehicle,
-                        mavlink.MAV_CMD_SET_MESSAGE_INTERVAL,
-                        0,
-                        message_id,
-                        1e6 / rate_hz,
-                        0,
-                        0,
-                        0,
-                        0,
-                        0,
-                    )
-                )
+        if self._window_ns is None:
+            self._optional_ns = now_ns
+            missing = list(STREAM_RATES_HZ)
+        elif now_ns - self._window_ns >= _STREAM_WINDOW_NS:
+            missing = self._missing_streams(now_ns, (now_ns - self._window_ns) / _SECOND_NS)
+        else:
+            return
+        self._window_ns = now_ns
+        self._counts.clear()
+        for message_id in missing:
+            interval_us = 1e6 / STREAM_RATES_HZ[message_id]
+            request = (mavlink.MAV_CMD_SET_MESSAGE_INTERVAL, 0, message_id, interval_us, 0, 0, 0, 0, 0)
+            self._send(mavlink.MAVLink_command_long_message(*self._vehicle, *request))
+
+    def _missing_streams(self, now_ns: int, seconds: float) -> list[int]:
+        slow = [one for one, rate in STREAM_RATES_HZ.items() if self._counts.get(one, 0) < 0.5 * rate * seconds]
+        if now_ns - self._optional_ns >= _OPTIONAL_EVERY_NS:
+            self._optional_ns = now_ns
+            return slow
+        return [one for one in slow if one not in _OPTIONAL_STREAMS]
 
     def _attitude(self, message: Any, now_ns: int) -> LinkMessage | None:
         at_ns = self._local_ns(message.time_boot_ms, now_ns)
