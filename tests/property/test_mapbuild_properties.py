@@ -66,6 +66,7 @@ def manifests(draw: st.DrawFn) -> MapManifest:
     )
 
 
+@settings(max_examples=30)
 @given(manifests())
 def test_a_manifest_survives_its_file(manifest: MapManifest) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -74,6 +75,7 @@ def test_a_manifest_survives_its_file(manifest: MapManifest) -> None:
         assert load_map_manifest(path) == manifest
 
 
+@settings(max_examples=60)
 @given(manifests(), st.data())
 def test_a_manifest_with_anything_in_it_is_read_or_refused(manifest: MapManifest, data: st.DataObject) -> None:
     raw = json.loads(manifest_json(manifest))

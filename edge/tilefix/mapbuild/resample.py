@@ -19,6 +19,7 @@ from tilefix.types import Float64Array, UInt8Array
 MAX_SIDE_M = 100_000.0  # beyond it the local plane is no plane: scale off by over 3e-5, north by over half a degree
 _BLOCK_PX = 2048  # side of a block at the finer of source and target sampling
 _MAX_WINDOW_PX = 12_000  # side of the source window behind one block: 600 MB at the very worst
+_MAX_FINE = 256  # source samples along a target pixel
 _NODE_PX = 32  # target pixels between exactly projected nodes
 
 
@@ -50,7 +51,8 @@ class Layout:
 
 def layout_of(source: ImagerySource, bbox: BBox | None = None) -> Layout:
     """Frame, box and sampling of imagery, cut to `bbox`; raises `MapError` for a georeference that makes no sense."""
-    middle = np.array([(source.width_px - 1) / 2.0]), np.array([(source.height_px - 1) / 2.0])
+    # Twice the one place: pyproj 3.7.1 takes arrays of one number for numbers, which NumPy deprecates.
+    middle = np.full(2, (source.width_px - 1) / 2.0), np.full(2, (source.height_px - 1) / 2.0)
     columns, rows = _outline(source.width_px, source.height_px)
     lon, lat = source.to_geodetic(columns, rows)
     lon_mid, lat_mid = (float(v[0]) for v in source.to_geodetic(*middle))
@@ -77,7 +79,7 @@ def layout_of(source: ImagerySource, bbox: BBox | None = None) -> Layout:
             where=source.where,
             mend="cut a part with --bbox W,S,E,N",
         )
-    column, row = (float(v[0]) for v in source.to_pixel(np.array([lon_mid]), np.array([lat_mid])))
+    column, row = (float(v[0]) for v in source.to_pixel(np.full(2, lon_mid), np.full(2, lat_mid)))
     around = source.to_geodetic(np.array([column, column + 1, column]), np.array([row, row, row + 1]))
     e, n = _to_local(frame).transform(*around)
     steps = np.array([[e[1] - e[0], e[2] - e[0]], [n[1] - n[0], n[2] - n[0]]])
@@ -108,7 +110,13 @@ def fill(
     alias; upscaling is bilinear. A pixel is covered when half of it is.
     """
     fine = max(1, math.ceil(grid.gsd_m / finest_gsd_m - 0.01))
-    block = max(1, _BLOCK_PX // fine)
+    if fine > _MAX_FINE:
+        raise MapError(
+            f"{grid.gsd_m:g} m/px is {fine} times coarser than the imagery",
+            where="--gsd-m",
+            mend="choose a smaller --gsd-m, a lower --zoom, or coarser imagery",
+        )
+    block = _BLOCK_PX // fine
     tops, lefts = range(0, grid.height_px, block), range(0, grid.width_px, block)
     for number, top in enumerate(tops):
         for left in lefts:
