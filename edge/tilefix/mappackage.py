@@ -81,27 +81,6 @@ class MapPackage:
         _check_index_header(path / "tiles.faiss", manifest)
         return cls(path=path, manifest=manifest, imagery=imagery, coverage=coverage, tile_centres_m=centres)
 
-    def window(self, east_m: float, north_m: float, half_m: float) -> tuple[UInt8Array, UInt8Array, Grid] | None:
-        """Imagery, coverage and grid of the square of side `2 * half_m` around a place, cut at the map's edge.
-
-        Whole pixels, views on the memory map; `None` where the square lies outside the map.
-        """
-        grid = self.grid
-        left = max(0, int(np.floor((east_m - half_m - grid.west_m) / grid.gsd_m)))
-        right = min(grid.width_px, int(np.ceil((east_m + half_m - grid.west_m) / grid.gsd_m)))
-        top = max(0, int(np.floor((grid.north_m - north_m - half_m) / grid.gsd_m)))
-        bottom = min(grid.height_px, int(np.ceil((grid.north_m - north_m + half_m) / grid.gsd_m)))
-        if left >= right or top >= bottom:
-            return None
-        cut = Grid(
-            west_m=grid.west_m + left * grid.gsd_m,
-            north_m=grid.north_m - top * grid.gsd_m,
-            gsd_m=grid.gsd_m,
-            width_px=right - left,
-            height_px=bottom - top,
-        )
-        return self.imagery[top:bottom, left:right], self.coverage[top:bottom, left:right], cut
-
 
 def flat_index_header(descriptor_dim: int, count: int) -> bytes:
     """The first bytes of a faiss flat inner-product index; float32 descriptors follow, row by row."""

@@ -69,19 +69,6 @@ def test_arrays_are_read_only(package: Path) -> None:
             array[0] = 0
 
 
-def test_a_window_is_cut_at_the_edge_and_keeps_its_place(package: Path) -> None:
-    opened = MapPackage.open(package)
-    cut = opened.window(opened.grid.east_m - 1.0, opened.grid.north_m - 2.0, 5.0)
-    assert cut is not None
-    pixels, coverage, grid = cut
-    assert pixels.shape == (14, 12, 3)
-    assert coverage.shape == (14, 12)
-    np.testing.assert_array_equal(pixels, opened.imagery[:14, -12:])
-    column, row = opened.grid.to_pixel(*grid.to_local(0, 0))
-    assert (column, row) == pytest.approx((148, 0))
-    assert opened.window(opened.grid.east_m + 50.0, 0.0, 5.0) is None
-
-
 @pytest.mark.parametrize("name", DATA_FILES)
 def test_one_changed_byte_is_refused(package: Path, name: str) -> None:
     data = bytearray((package / name).read_bytes())
