@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import math
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -105,6 +107,24 @@ def test_a_video_cut_in_the_middle_gives_the_frames_that_are_there(tmp_path: Pat
     rows, frames = import_flight(ImportRequest(cut, log, tmp_path / "out", camera=CAMERA))
     assert 0 < rows == frames < 50
     assert sum(1 for _ in open_flight(tmp_path / "out").frames()) == rows
+
+
+def test_frames_of_a_video_without_a_constant_rate_keep_their_own_times(tmp_path: Path) -> None:
+    times_ms = [0, 33, 66, 100, 500, 533, 1000, 1900, 1933]
+    with av.open(str(tmp_path / "v.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=30)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for time_ms in times_ms:
+            frame = av.VideoFrame.from_ndarray(np.full((HEIGHT, WIDTH, 3), 90, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = time_ms, Fraction(1, 1000)
+            for packet in stream.encode(frame):
+                container.mux(packet)
+        for packet in stream.encode(None):
+            container.mux(packet)
+    log = WRITERS[".bin"](tmp_path / "log.bin", climb())
+    import_flight(ImportRequest(tmp_path / "v.mp4", log, tmp_path / "out", camera=CAMERA))
+    assert [round(row.time_s * 1000) for row in open_flight(tmp_path / "out").rows] == times_ms
 
 
 @pytest.mark.parametrize("kind", KINDS)
