@@ -101,7 +101,7 @@ def test_what_a_person_chooses(geotiff: Path, tmp_path: Path, capsys: pytest.Cap
         (["--stride-m", "17"], "leaves gaps"),
         (["--gsd-m", "0"], "no sampling"),
         (["--gsd-m", "nan"], "no sampling"),
-        (["--gsd-m", "200", "--patch-m", "200", "--stride-m", "200"], "400 times coarser"),
+        (["--gsd-m", "200", "--patch-m", "200", "--stride-m", "200"], "times coarser than the imagery"),
         (["--gsd-m", "0.0001"], "no sampling"),
         (["--patch-m", "1000"], "no place has imagery"),
         (["--bbox", "1,2,3"], "four numbers"),
