@@ -196,10 +196,10 @@ def fly(package: MapPackage, embedder: Embedder, scenery: Scenery, world: World,
     live.start()
     thread.start()
     try:
-        _wait(WITH_GNSS_S, thread)
+        _wait(WITH_GNSS_S, thread, live)
         live.deny_gnss()
         denied_ns = clock.now_ns()
-        _wait(options.seconds, thread)
+        _wait(options.seconds, thread, live)
         ended_ns = clock.now_ns()
     finally:
         stop.set()
@@ -209,11 +209,11 @@ def fly(package: MapPackage, embedder: Embedder, scenery: Scenery, world: World,
     return Flown(tuple(scorer.seen), core, denied_ns, localizer.reset_ns, ended_ns, stages)
 
 
-def _wait(seconds: float, thread: threading.Thread) -> None:
+def _wait(seconds: float, thread: threading.Thread, live: LiveAutopilot) -> None:
     until_s = time.monotonic() + seconds
     while time.monotonic() < until_s:
-        if not thread.is_alive():
-            raise TilefixError("the daemon ended in flight", mend="see its log above")
+        if not (thread.is_alive() and live.alive):
+            raise TilefixError("the daemon or the simulated autopilot ended in flight", mend="see the log above")
         time.sleep(0.05)
 
 

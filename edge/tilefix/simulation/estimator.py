@@ -28,7 +28,8 @@ class Estimator:
         self._covariance: Float64Array = np.diag([4.0, 0.25])
         self._history: deque[tuple[float, float, float]] = deque()
         self._now_s = 0.0
-        self.fused_s = 0.0
+        self.fed_s = 0.0  # when a receiver last gave a position, accepted or not
+        self._fused_s = 0.0
         self._source: str | None = None
 
     @property
@@ -76,29 +77,32 @@ class Estimator:
 
         The first position from another source than before is taken as it is, without a gate.
         """
+        self.fed_s = self._now_s
         then = self._position_at(self._now_s - delay_s)
         difference = np.array([position, velocity]) - np.array([then, self.velocity])
         if source != self._source:
             self._source = source
             self._reset(difference, velocity, position_sigma_m, velocity_sigma_mps)
             return True
-        noise = np.diag(
-            [
-                max(position_sigma_m, _MIN_POSITION_SIGMA_M) ** 2,
-                max(velocity_sigma_mps, _MIN_VELOCITY_SIGMA_MPS) ** 2,
-            ]
+        noise = (
+            max(position_sigma_m, _MIN_POSITION_SIGMA_M) ** 2,
+            max(velocity_sigma_mps, _MIN_VELOCITY_SIGMA_MPS) ** 2,
         )
-        innovation = self._covariance + noise
-        if math.hypot(*difference[0]) > _GATE_SIGMAS * math.sqrt(innovation[0, 0]):
-            if self._now_s - self.fused_s > _GATE_RESET_S:
-                self._reset(difference, velocity, position_sigma_m, velocity_sigma_mps)
-                return True
-            return False
-        gain = self._covariance @ np.linalg.inv(innovation)
-        self._shift(gain @ difference)
-        self._covariance = (np.eye(2) - gain) @ self._covariance
-        self.fused_s = self._now_s
-        return True
+        # Position and velocity pass gates of their own: a velocity still helps while a position is rejected.
+        passed = [
+            math.hypot(*difference[i]) <= _GATE_SIGMAS * math.sqrt(self._covariance[i, i] + noise[i]) for i in (0, 1)
+        ]
+        if not passed[0] and self._now_s - self._fused_s > _GATE_RESET_S:
+            self._reset(difference, velocity, position_sigma_m, velocity_sigma_mps)
+            return True
+        for i in (0, 1):
+            if passed[i]:
+                gain = self._covariance[:, i] / (self._covariance[i, i] + noise[i])
+                self._shift(np.outer(gain, difference[0] if i == 0 else np.array(velocity) - self._state[1]))
+                self._covariance = self._covariance - np.outer(gain, self._covariance[i])
+        if passed[0]:
+            self._fused_s = self._now_s
+        return passed[0]
 
     def _reset(
         self, difference: Float64Array, velocity: tuple[float, float], sigma_m: float, velocity_sigma_mps: float
@@ -106,7 +110,7 @@ class Estimator:
         self._shift(np.array([difference[0], [0.0, 0.0]]))
         self._state[1] = velocity
         self._covariance = np.diag([max(sigma_m, 1.0) ** 2, max(velocity_sigma_mps, 0.5) ** 2])
-        self.fused_s = self._now_s
+        self._fused_s = self._now_s
 
     def _shift(self, by: Float64Array) -> None:
         self._state += by

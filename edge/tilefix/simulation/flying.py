@@ -129,7 +129,7 @@ class Flying:
         self.estimator.fuse("own", at, (now.east_mps, now.north_mps), 1.2, 0.3, delay_s)
 
     def _watch(self) -> None:
-        silent_s = self.now_s - self.estimator.fused_s
+        silent_s = self.now_s - self.estimator.fed_s
         if silent_s > _FAILSAFE_S and self.settings.failsafe_lands and not self.landing:
             self.landing = True
             self.events.append("EKF Failsafe: changed to LAND Mode")
@@ -154,8 +154,8 @@ class Flying:
 
     @property
     def has_position(self) -> bool:
-        """False once nothing was fused for as long as makes ArduPilot give its position up."""
-        return self.now_s - self.estimator.fused_s <= _LOST_S
+        """False once no receiver gave a position for as long as makes ArduPilot give its own up."""
+        return self.now_s - self.estimator.fed_s <= _LOST_S
 
     @property
     def reported_position(self) -> tuple[float, float]:

@@ -34,6 +34,11 @@ class LiveAutopilot:
         if self._thread.is_alive():
             self._thread.join(timeout=5.0)
 
+    @property
+    def alive(self) -> bool:
+        """True while it flies."""
+        return self._thread.is_alive()
+
     def truth_at(self, at_ns: int) -> Motion:
         """The true motion at an instant, clipped to what was flown."""
         with self.lock:

@@ -25,7 +25,7 @@ class Airframe:
     banks: bool
 
 
-COPTER = Airframe(max_acceleration_mps2=2.5, lag_s=0.3, drag_per_s=0.12, max_yaw_rate_dps=35.0, banks=False)
+COPTER = Airframe(max_acceleration_mps2=2.0, lag_s=0.3, drag_per_s=0.12, max_yaw_rate_dps=35.0, banks=False)
 PLANE = Airframe(max_acceleration_mps2=4.0, lag_s=0.5, drag_per_s=0.03, max_yaw_rate_dps=25.0, banks=True)
 
 
