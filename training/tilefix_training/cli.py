@@ -6,9 +6,10 @@ import argparse
 import importlib.util
 import json
 import logging
+import math
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from tilefix import __version__
@@ -117,7 +118,9 @@ def _evaluate(args: argparse.Namespace) -> int:
         for seed in range(first, last + 1)
     ]
     torch.manual_seed(0)
-    untrained = Backbone(BackboneConfig()).eval()
+    shape = BackboneConfig()
+    grid = max(1, math.isqrt(manifest.descriptor_dim // shape.descriptor_dim))
+    untrained = Backbone(replace(shape, pool_grid=grid)).eval()
     scores = {
         manifest.name: score(cases, embedder.embed),
         "untrained": score(cases, lambda patches, masks: describe(untrained, patches, masks, manifest)),

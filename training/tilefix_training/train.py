@@ -113,8 +113,8 @@ def _label(view: View, network: Backbone, config: FitConfig, manifest: ModelMani
     Descriptors of an untrained network cluster by colour alone, and it changes faster than a memory follows: in the
     first epochs every patch is its own class and is contrasted inside the batch.
     """
-    if epoch < config.warmup_epochs or (view.config.labels == "instance" and view.memory is not None):
-        return  # nothing to cluster; a memory of single patches has followed them
+    if epoch < config.warmup_epochs:
+        return
     features = extract(network, view.patches, manifest)
     labels = np.arange(len(features))
     if view.config.labels == "cluster":
