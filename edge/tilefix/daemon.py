@@ -275,6 +275,7 @@ def run(args: argparse.Namespace) -> int:
 
     config = load_config(args.config)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("faiss").setLevel(logging.WARNING)  # it tells which of its builds it could not load
     localizer = open_localizer(config)
     if args.check:
         sys.stdout.write(f"{args.config}: configuration, map and model fit together\n")

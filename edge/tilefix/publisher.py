@@ -24,6 +24,13 @@ _CLIMB_SIGMA_MPS = 0.3
 _UNKNOWN_RECEIVER_SIGMA_M = 3.0
 _RECEIVER_SPEED_SIGMA_MPS = 0.5
 _RECEIVER_MAX_AGE_NS = 500_000_000
+# A receiver that moves faster than this, or lies further from a map fix than its error explains, may be spoofed: it is
+# not repeated for a while.
+_JUMP_M = 50.0
+_JUMP_MPS = 60.0
+_CONTRADICTION_SIGMAS = 5.0
+_DISTRUST_NS = 30_000_000_000
+_DISTRUST = "GNSS jumped or contradicts the map"
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,8 @@ class Publisher:
 
     def __init__(self, settings: PublishSettings | None = None) -> None:
         self.settings = settings or PublishSettings()
+        self._receiver: GnssReceiver | None = None
+        self._distrusted_until_ns: int | None = None
         self._told: str | None = None
         self._told_ns: int | None = None
 
@@ -75,11 +84,33 @@ class Publisher:
     def decide(self, estimate: Fix | NoFix, vehicle: Vehicle) -> Decision:
         """What to send of an estimate that holds for `instant_ns`."""
         refusal, report = self._of_estimate(estimate, vehicle)
+        distrusted = self._distrusts_receiver(estimate, vehicle)
         if report is None and self.settings.mirror_gnss and vehicle.gnss_available(estimate.at_ns):
+            if distrusted:
+                return Decision(None, _DISTRUST)
             mirrored = self._mirrored(estimate.at_ns, vehicle)
             if mirrored is not None:
                 return Decision(mirrored, refusal, mirrored=True)
         return Decision(report, refusal)
+
+    def _distrusts_receiver(self, estimate: Fix | NoFix, vehicle: Vehicle) -> bool:
+        """True for a while after the receiver jumped or contradicted a fix on the map."""
+        receiver, before = vehicle.last_gnss, self._receiver
+        self._receiver = receiver
+        if receiver is None or receiver.lat_deg is None or receiver.lon_deg is None:
+            return False
+        jumped = False
+        if before is not None and before.lat_deg is not None and before.lon_deg is not None:
+            apart_m = _apart_m(receiver.lat_deg, receiver.lon_deg, before.lat_deg, before.lon_deg)
+            jumped = apart_m > _JUMP_M + _JUMP_MPS * (receiver.at_ns - before.at_ns) / 1e9
+        contradicts = False
+        if isinstance(estimate, Fix) and estimate.kind is FixKind.FIX:
+            apart_m = _apart_m(receiver.lat_deg, receiver.lon_deg, estimate.lat_deg, estimate.lon_deg)
+            seconds = abs(estimate.at_ns - receiver.at_ns) / 1e9
+            contradicts = apart_m > _JUMP_M + _CONTRADICTION_SIGMAS * estimate.sigma_m + _JUMP_MPS * seconds
+        if jumped or contradicts:
+            self._distrusted_until_ns = estimate.at_ns + _DISTRUST_NS
+        return self._distrusted_until_ns is not None and estimate.at_ns < self._distrusted_until_ns
 
     def _of_estimate(self, estimate: Fix | NoFix, vehicle: Vehicle) -> tuple[str | None, PositionReport | None]:
         if isinstance(estimate, NoFix):
@@ -166,6 +197,12 @@ def _words(reason: Reason) -> str:
     """The reason's sentence, or its name where the sentence is too long for a STATUSTEXT."""
     short = len(_PREFIX) + len(reason.value) <= _TEXT_CHARS
     return reason.value if short else reason.name.replace("_", " ").lower()
+
+
+def _apart_m(lat_deg: float, lon_deg: float, other_lat_deg: float, other_lon_deg: float) -> float:
+    """The distance of two places near each other, on a sphere of 6371 km."""
+    across = math.cos(math.radians(lat_deg))
+    return math.hypot(lat_deg - other_lat_deg, (lon_deg - other_lon_deg) * across) * math.pi * 6_371_000.0 / 180.0
 
 
 def _moved(

@@ -127,6 +127,31 @@ def test_a_receiver_without_velocity_is_not_repeated() -> None:
     assert Publisher().decide(NoFix(2 * S + 1, Reason.NO_MATCH), vehicle).report is None
 
 
+def _receiver(at_s: float, lat_deg: float) -> GnssReceiver:
+    return GnssReceiver(round(at_s * S), 3, lat_deg, 8.0, 540.0, 0.9, 1.5, 0.0, 0.0)
+
+
+def test_a_receiver_that_jumped_is_not_repeated_for_a_while() -> None:
+    publisher, vehicle = Publisher(), _vehicle()
+    assert publisher.decide(NoFix(2 * S, Reason.NO_MATCH), vehicle).mirrored
+    # 222 m north from one moment to the next, and it stays there.
+    vehicle.take(_receiver(2.2, 47.002))
+    decision = publisher.decide(NoFix(round(2.2 * S), Reason.NO_MATCH), vehicle)
+    assert (decision.report, decision.refusal) == (None, "GNSS jumped or contradicts the map")
+    for at_s in (10.0, 31.0, 33.0):
+        for tick in range(30):
+            vehicle.take(_receiver(at_s - 6.0 + tick / 5, 47.002))
+        assert publisher.decide(NoFix(round(at_s * S), Reason.NO_MATCH), vehicle).mirrored == (at_s > 32.2)
+
+
+def test_a_receiver_that_contradicts_the_map_is_not_repeated_after_it() -> None:
+    publisher, vehicle = Publisher(), _vehicle()
+    assert publisher.decide(replace(FIX, lat_deg=47.0003, lon_deg=8.0), vehicle).report is not None
+    assert publisher.decide(NoFix(2 * S, Reason.NO_MATCH), vehicle).mirrored
+    assert publisher.decide(replace(FIX, lat_deg=47.003, lon_deg=8.0), vehicle).report is not None
+    assert publisher.decide(NoFix(2 * S, Reason.NO_MATCH), vehicle).report is None
+
+
 def test_the_instant_is_the_delay_that_the_autopilot_assumes() -> None:
     assert Publisher().instant_ns(S) == S - 200_000_000
     assert Publisher(PublishSettings(delay_ms=0.0)).instant_ns(S) == S
