@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 
@@ -267,6 +268,12 @@ def test_a_position_fills_every_field_of_gps_input(known: Rig) -> None:
     assert (sent.horiz_accuracy, sent.vert_accuracy) == (2.5, 3.5)
     assert sent.speed_accuracy == pytest.approx(0.4)
     assert (sent.time_week, sent.time_week_ms, sent.time_usec, sent.yaw) == (2400, 123456, 5_000_000, 0)
+
+
+def test_a_value_that_its_field_cannot_hold_does_not_leave(known: Rig) -> None:
+    assert not known.link.send_position(dataclasses.replace(REPORT, gps_week=70_000))
+    assert not known.link.send_position(dataclasses.replace(REPORT, lat_deg=500.0))
+    assert known.transport.sent == []
 
 
 def test_a_text_is_cut_to_fifty_bytes(known: Rig) -> None:

@@ -255,7 +255,10 @@ class MavlinkLink:
         """Packs as MAVLink 2 and hands to the transport; nothing leaves before the vehicle's id is known."""
         if self._vehicle is None:
             return False
-        packed = bytes(message.pack(self._sender))
+        try:
+            packed = bytes(message.pack(self._sender))
+        except struct.error:
+            return False  # a value that its field cannot hold is none to fly by
         self._sender.seq = (self._sender.seq + 1) % 256
         return self._transport.write(packed, self._peer)
 

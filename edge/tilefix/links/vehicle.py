@@ -36,7 +36,7 @@ _LATELY_NS = 1_000_000_000
 _UNKNOWN_VERTICAL_SIGMA_M = 5.0
 # The autopilot's calendar clock is taken over once; a jump beyond this is a new one.
 _CALENDAR_STEP_NS = 500_000_000
-_CALENDAR_MIN_UNIX_NS = 1_577_836_800 * 1_000_000_000  # 2020
+_CALENDAR_RANGE_UNIX_NS = (1_577_836_800 * 1_000_000_000, 4_102_444_800 * 1_000_000_000)  # 2020 to 2100
 _GPS_EPOCH_UNIX_S = 315_964_800
 _GPS_LEAP_S = 18
 _WEEK_MS = 604_800_000
@@ -128,7 +128,7 @@ class Vehicle:
         return len(self._receivers) == 1 and self._receivers[0] is message
 
     def _take_time(self, message: AutopilotTime) -> None:
-        if message.unix_ns < _CALENDAR_MIN_UNIX_NS:
+        if not _CALENDAR_RANGE_UNIX_NS[0] <= message.unix_ns <= _CALENDAR_RANGE_UNIX_NS[1]:
             return
         offset_ns = message.unix_ns - message.at_ns
         known_ns = self._unix_minus_local_ns
