@@ -19,9 +19,8 @@ def occurrence(labels: Tensor) -> Tensor:
 class ClusterMemory:
     """`centroids`: (k, d), L2-normalised, without gradient."""
 
-    def __init__(self, centroids: Tensor, *, normalise: bool = True) -> None:
-        centroids = centroids.detach().clone()
-        self.centroids = F.normalize(centroids, dim=1) if normalise else centroids
+    def __init__(self, centroids: Tensor) -> None:
+        self.centroids = F.normalize(centroids.detach(), dim=1)
 
     def update(self, features: Tensor, labels: Tensor, momentum: float) -> None:
         """For each sample in its order: c[y] <- normalise(momentum * c[y] + (1 - momentum) * f).

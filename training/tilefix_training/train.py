@@ -74,7 +74,7 @@ def fit(config: FitConfig, *, resume: bool = False) -> Path:
     if path.exists():
         if not resume:
             raise ConfigError("holds a run already", where=config.out, mend="give --resume, or another out")
-        start = _restore(load_checkpoint(path), config, network, optimiser, views, path)
+        start = _restore(load_checkpoint(path), config, network, optimiser, path)
     config.out.mkdir(parents=True, exist_ok=True)
     for epoch in range(start, config.epochs):
         for view in views:
@@ -89,7 +89,7 @@ def fit(config: FitConfig, *, resume: bool = False) -> Path:
             int(satellite.labels.max()) + 1,
         )
         log.info(" ".join(f"{key} {value}" for key, value in zip(_LOG_COLUMNS, row, strict=True)))
-        save_checkpoint(_state(network, optimiser, views, config, epoch + 1), path)
+        save_checkpoint(_state(network, optimiser, config, epoch + 1), path)
         _append(config.out / LOG, row, new=epoch == 0)
     return path
 
@@ -202,16 +202,10 @@ def _run(config: FitConfig) -> dict[str, object]:
     return dict(json.loads(json.dumps(asdict(config), default=str)))
 
 
-def _state(
-    network: Backbone, optimiser: torch.optim.Optimizer, views: list[View], config: FitConfig, epoch: int
-) -> Checkpoint:
+def _state(network: Backbone, optimiser: torch.optim.Optimizer, config: FitConfig, epoch: int) -> Checkpoint:
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{key}": value for key, value in state.items()}
-    for view in views:
-        if view.memory is not None:
-            tensors[f"memory.{view.name}"] = view.memory.centroids
-        tensors[f"labels.{view.name}"] = torch.from_numpy(view.labels)
     return Checkpoint(tensors, _run(config), epoch)
 
 
@@ -220,10 +214,9 @@ def _restore(
     config: FitConfig,
     network: Backbone,
     optimiser: torch.optim.Optimizer,
-    views: list[View],
     path: Path,
 ) -> int:
-    """Puts a state back; gives the number of finished epochs."""
+    """Puts a state back; gives the number of finished epochs. Memories and labels are made anew in each."""
     if checkpoint.run != _run(config):
         changed = sorted(key for key, value in _run(config).items() if checkpoint.run.get(key) != value)
         raise ConfigError(f"the run was started with another {', '.join(changed)}", where=path, mend="start a new run")
@@ -233,10 +226,6 @@ def _restore(
         index, key = name.split(".")
         state.setdefault(int(index), {})[key] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    for view in views:
-        memory = checkpoint.tensors.get(f"memory.{view.name}")
-        view.memory = None if memory is None else ClusterMemory(memory, normalise=False)  # bit for bit as it was
-        view.labels = checkpoint.tensors[f"labels.{view.name}"].numpy()
     return checkpoint.epoch
 
 
