@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -15,6 +16,7 @@ from tilefix.geodesy import Grid, LocalFrame
 
 MAP_FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"
+_SEAL = "manifest_sha256"
 DATA_FILES = ("imagery.npy", "coverage.npy", "tiles.npy", "tiles.faiss")
 
 _MAX_MANIFEST_BYTES = 1 << 20
@@ -90,7 +92,14 @@ def manifest_json(manifest: MapManifest) -> str:
         "imagery": {key: getattr(manifest.imagery, key) for key in ("source", "date", "licence")},
         "files": {name: {"sha256": e.sha256, "bytes": e.bytes} for name, e in manifest.files.items()},
     }
-    return json.dumps(raw, indent=2, sort_keys=True) + "\n"
+    return sealed(raw)
+
+
+def sealed(raw: Mapping[str, object]) -> str:
+    """The text of a manifest file, with a checksum of its own: one changed digit would move the whole map."""
+    body = {key: value for key, value in raw.items() if key != _SEAL}
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    return json.dumps({**body, _SEAL: digest}, indent=2, sort_keys=True) + "\n"
 
 
 def load_map_manifest(path: Path) -> MapManifest:
@@ -100,12 +109,13 @@ def load_map_manifest(path: Path) -> MapManifest:
             raise MapError("no map manifest here", where=path, mend="give the folder that tilefix map build wrote")
         if path.stat().st_size > _MAX_MANIFEST_BYTES:
             raise MapError("map manifest is larger than 1 MiB", where=path, mend=_REBUILD)
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        raw = json.loads(text)
     except OSError as error:
         raise MapError(f"cannot read the map manifest: {error.strerror}", where=path, mend=_REBUILD) from error
     except (ValueError, RecursionError) as error:
         raise MapError(f"map manifest is not JSON: {error}", where=path, mend=_REBUILD) from error
-    return _Reader(path).manifest(raw)
+    return _Reader(path).manifest(raw, text)
 
 
 class _Reader:
@@ -114,7 +124,7 @@ class _Reader:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def manifest(self, raw: object) -> MapManifest:
+    def manifest(self, raw: object, text: str) -> MapManifest:
         if not isinstance(raw, dict):
             raise self._refuse("map manifest is not an object")
         version = raw.get("format_version")
@@ -126,8 +136,10 @@ class _Reader:
             )
         if type(version) is not int or version != MAP_FORMAT_VERSION:
             raise self._refuse(f"map manifest has format_version {version!r}, this tilefix reads {MAP_FORMAT_VERSION}")
+        if text != sealed(raw):
+            raise self._refuse("map manifest was changed after it was written")
         keys = ("format_version", "created", "frame", "grid", "patch_m", "stride_m", "tiles", "descriptor_dim")
-        self._keys(raw, "map manifest", (*keys, "metric", "model", "imagery", "files"))
+        self._keys(raw, "map manifest", (*keys, "metric", "model", "imagery", "files", _SEAL))
         if raw["metric"] != "cosine":
             raise self._refuse(f"metric {raw['metric']!r} is not known; this tilefix searches by cosine")
         grid = self._grid(raw["grid"])

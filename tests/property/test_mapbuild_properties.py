@@ -30,6 +30,7 @@ from tilefix.mapmanifest import (
     ModelRef,
     load_map_manifest,
     manifest_json,
+    sealed,
 )
 from tilefix.tileindex import TileIndex
 
@@ -88,7 +89,7 @@ def test_a_manifest_with_anything_in_it_is_read_or_refused(manifest: MapManifest
     target[key] = data.draw(JSON)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "manifest.json"
-        path.write_text(json.dumps(raw), encoding="utf-8")
+        path.write_text(sealed(raw), encoding="utf-8")
         with contextlib.suppress(MapError):
             load_map_manifest(path)
 

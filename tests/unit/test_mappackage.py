@@ -13,7 +13,7 @@ from support.rasters import munich_grid, textured
 from tilefix.errors import MapError, ModelError
 from tilefix.manifest import sha256_of
 from tilefix.mapbuild.package import ArrayImagery, build_package
-from tilefix.mapmanifest import DATA_FILES
+from tilefix.mapmanifest import DATA_FILES, load_map_manifest, sealed
 from tilefix.mappackage import MapPackage
 
 EMBEDDER = ThumbnailEmbedder(patch_px=32, side=6)
@@ -38,14 +38,14 @@ def edit(package: Path, **changes: object) -> None:
         for parent in parents:
             target = target[parent]
         target[last] = value
-    path.write_text(json.dumps(raw))
+    path.write_text(sealed(raw))
 
 
 def seal(package: Path, name: str) -> None:
     """Makes the manifest agree with a changed file, as an attacker would."""
     raw = json.loads((package / "manifest.json").read_text())
     raw["files"][name] = {"sha256": sha256_of(package / name), "bytes": (package / name).stat().st_size}
-    (package / "manifest.json").write_text(json.dumps(raw))
+    (package / "manifest.json").write_text(sealed(raw))
 
 
 def test_an_opened_package_says_what_was_built(package: Path) -> None:
@@ -76,6 +76,17 @@ def test_one_changed_byte_is_refused(package: Path, name: str) -> None:
     (package / name).write_bytes(data)
     with pytest.raises(MapError, match=f"{name}.*checksum"):
         MapPackage.open(package)
+
+
+def test_every_byte_of_the_manifest_counts(package: Path) -> None:
+    path = package / "manifest.json"
+    whole = path.read_bytes()
+    for at in range(len(whole)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(MapError, match=r"manifest\.json"):
+            load_map_manifest(path)
+    path.write_bytes(whole)
+    assert load_map_manifest(path).frame.lat_deg == 48.14
 
 
 @pytest.mark.parametrize("name", DATA_FILES)
