@@ -18,11 +18,10 @@ SEED = 1500  # of the range for validation
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demo")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "WORLD_M", 800.0)
-        patch.setattr(demo, "STRIDE_M", 60.0)
-        patch.setattr(demo, "WITH_GNSS_S", 4.0)
-        assert cli.main(["demo", "--out", str(out), "--seed", str(SEED), "--seconds", "10", "--rate-hz", "3"]) == 0
+    options = demo.DemoOptions(out, SEED, 10.0, 3.0, world_m=800.0, stride_m=60.0, with_gnss_s=4.0)
+    written = demo.demonstrate(options)
+    assert written == json.loads((out / "summary.json").read_text())
+    assert f"{100.0 * written['availability']:.1f} %" in demo.table(written)
     return out
 
 

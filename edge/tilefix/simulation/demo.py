@@ -10,106 +10,24 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tilefix.camera import CameraModel, Mount
-from tilefix.daemon import Daemon
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
-from tilefix.links.mavlink import MavlinkLink
-from tilefix.links.transport import Udp
-from tilefix.localizer import Localizer, LocalizerSettings
-from tilefix.mapbuild.package import ArrayImagery, build_package
 from tilefix.mappackage import MapPackage
-from tilefix.ports import Clock, Embedder
+from tilefix.ports import Embedder
 from tilefix.replay import Latency, fixes_csv, summary_json, write_results
 from tilefix.report import report_html
 from tilefix.scoring import Answer, judge, score
-from tilefix.simulation.autopilot import SimulatedAutopilot
-from tilefix.simulation.camera import Exposure
+from tilefix.simulation.demoflight import GSD_M, DemoOptions, Flown, build_map_of, fly
 from tilefix.simulation.flying import TICK_NS
-from tilefix.simulation.live import LiveAutopilot
-from tilefix.simulation.sight import Scenery, SimulatedCamera
-from tilefix.simulation.vehicle import Course, SimulatedVehicle, wander
-from tilefix.simulation.world import EVALUATION_SEED_START, World, drone_look, generate_world, satellite_look
-from tilefix.tileindex import TileIndex
-from tilefix.timing import MonotonicClock
-from tilefix.types import Fix, Frame, NoFix, VehicleState
-
-WORLD_M = 2100.0  # 4.41 km2
-GSD_M = 0.5
-PATCH_M, STRIDE_M = 120.0, 40.0
-CAMERA = CameraModel.from_hfov(640, 480, 70.0)
-MOUNT = Mount()
-AGL_M = 120.0
-SPEED_MPS = 11.0
-MARGIN_M = 200.0
-WITH_GNSS_S = 15.0  # before it is lost: ties air pressure to sea level
-EXPOSURE = Exposure(gain=0.97, motion_px=(0.0, 1.0), blur_px=0.6, noise=0.012, vignette=0.2)
-
-
-@dataclass(frozen=True)
-class DemoOptions:
-    """What a person may choose. `seconds`: of flight without GNSS."""
-
-    out: Path
-    seed: int = EVALUATION_SEED_START + 1
-    seconds: float = 130.0
-    rate_hz: float = 4.0
-    model: str | None = None
-
-
-@dataclass(frozen=True)
-class Seen:
-    """One frame that the daemon looked at, and what it answered."""
-
-    sequence: int
-    captured_ns: int
-    answered_ns: int
-    estimate: Fix | NoFix
-
-
-class NotingLocalizer(Localizer):
-    """Notes when the belief was last made uniform."""
-
-    reset_ns: int | None = None
-    clock: Clock
-
-    def reset(self) -> None:
-        """Makes the belief uniform over the map."""
-        super().reset()
-        self.reset_ns = self.clock.now_ns()
-
-
-class Scorer:
-    """Watches the daemon (`tilefix.daemon.Watches`)."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.seen: list[Seen] = []
-        self._clock = clock
-
-    def saw(self, frame: Frame, state: VehicleState, estimate: Fix | NoFix, truth: tuple[float, float] | None) -> None:
-        """Notes the answer; the truth is the simulation's, not the receiver's."""
-        del state, truth
-        self.seen.append(Seen(frame.sequence, frame.captured_ns, self._clock.now_ns(), estimate))
-
-
-@dataclass(frozen=True)
-class Flown:
-    """A flight that is over: when GNSS went, when the belief was made uniform for it, and when the flight ended."""
-
-    seen: tuple[Seen, ...]
-    autopilot: SimulatedAutopilot
-    denied_ns: int
-    reset_ns: int | None
-    ended_ns: int
-    stages_ms: dict[str, tuple[float, float]]
+from tilefix.simulation.sight import Scenery
+from tilefix.simulation.world import EVALUATION_SEED_START, drone_look, generate_world, satellite_look
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -137,84 +55,24 @@ def run(args: argparse.Namespace) -> int:
         if not low <= value <= high:
             raise TilefixError(f"{name} {value:g} is out of range", mend=f"give {low:g} to {high:g}")
     summary = demonstrate(options)
-    sys.stdout.write(f"{_table(summary)}\n{options.out / 'report.html'}\n")
+    sys.stdout.write(f"{table(summary)}\n{options.out / 'report.html'}\n")
     return 0
 
 
 def demonstrate(options: DemoOptions) -> dict[str, Any]:
     """Generates, builds, flies, scores and writes; gives what stands in `summary.json`."""
+    embedder = open_embedder(options.model)
     begun_s = time.monotonic()
     _say(f"generating world {options.seed}")
-    world = generate_world(options.seed, size_m=WORLD_M, gsd_m=GSD_M)
+    world = generate_world(options.seed, size_m=options.world_m, gsd_m=GSD_M)
     scenery = Scenery(world.render(drone_look(options.seed)), world.grid)
     generated_s = time.monotonic() - begun_s
     _say("building the map")
-    embedder = open_embedder(options.model)
     package = build_map_of(world, options, embedder)
     built_s = time.monotonic() - begun_s - generated_s
-    _say(f"flying: GNSS for {WITH_GNSS_S:g} s, then {options.seconds:g} s without")
+    _say(f"flying: GNSS for {options.with_gnss_s:g} s, then {options.seconds:g} s without")
     flown = fly(package, embedder, scenery, world, options)
     return _write(flown, package, embedder, options, {"generate_s": generated_s, "build_s": built_s})
-
-
-def build_map_of(world: World, options: DemoOptions, embedder: Embedder) -> MapPackage:
-    """The map package of the world's satellite look, in the folder `map`."""
-    pixels = world.render(satellite_look(options.seed))
-    imagery = ArrayImagery(
-        frame=world.frame,
-        grid=world.grid,
-        pixels=pixels,
-        coverage=np.full(pixels.shape[:2], 255, np.uint8),
-        source=f"generated world {options.seed}",
-        date="",
-        licence="generated",
-    )
-    options.out.mkdir(parents=True, exist_ok=True)
-    return build_package(imagery, options.out / "map", embedder=embedder, patch_m=PATCH_M, stride_m=STRIDE_M)
-
-
-def fly(package: MapPackage, embedder: Embedder, scenery: Scenery, world: World, options: DemoOptions) -> Flown:
-    """Flies the daemon against the simulation in real time."""
-    clock = MonotonicClock()
-    length_m = SPEED_MPS * (WITH_GNSS_S + options.seconds + 30.0)
-    path = wander(options.seed, world.grid, margin_m=MARGIN_M, length_m=length_m)
-    first, second = path[0], path[1]
-    yaw_deg = float(np.degrees(np.arctan2(second[0] - first[0], second[1] - first[1])))
-    vehicle = SimulatedVehicle(*first, AGL_M, seed=options.seed, yaw_deg=yaw_deg, speed_mps=SPEED_MPS)
-    localizer = NotingLocalizer(package, TileIndex.open(package), embedder, CAMERA, MOUNT, LocalizerSettings())
-    localizer.clock = clock
-    transport = Udp(("127.0.0.1", 0), None)
-    core = SimulatedAutopilot(vehicle, Course(path, SPEED_MPS), world.frame, start_ns=clock.now_ns(), seed=options.seed)
-    live = LiveAutopilot(core, clock, ("127.0.0.1", transport.port))
-    camera = SimulatedCamera(
-        scenery, CAMERA, MOUNT, live.truth_at, clock, rate_hz=options.rate_hz, seed=options.seed, exposure=EXPOSURE
-    )
-    scorer = Scorer(clock)
-    daemon = Daemon(localizer, camera, MavlinkLink(transport, clock), clock=clock, at_loss="uniform", watch=scorer)
-    stop = threading.Event()
-    thread = threading.Thread(target=daemon.run, args=(stop,), name="daemon", daemon=True)
-    live.start()
-    thread.start()
-    try:
-        _wait(WITH_GNSS_S, thread, live)
-        live.deny_gnss()
-        denied_ns = clock.now_ns()
-        _wait(options.seconds, thread, live)
-        ended_ns = clock.now_ns()
-    finally:
-        stop.set()
-        thread.join(10.0)
-        live.stop()
-    stages = {name: (one.p50_ms, one.p99_ms) for name, one in daemon.timer.percentiles_ms().items()}
-    return Flown(tuple(scorer.seen), core, denied_ns, localizer.reset_ns, ended_ns, stages)
-
-
-def _wait(seconds: float, thread: threading.Thread, live: LiveAutopilot) -> None:
-    until_s = time.monotonic() + seconds
-    while time.monotonic() < until_s:
-        if not (thread.is_alive() and live.alive):
-            raise TilefixError("the daemon or the simulated autopilot ended in flight", mend="see the log above")
-        time.sleep(0.05)
 
 
 def _write(
@@ -293,7 +151,9 @@ def _autopilot(flown: Flown) -> dict[str, Any]:
     }
 
 
-def _table(summary: dict[str, Any]) -> str:
+def table(summary: dict[str, Any]) -> str:
+    """What a person reads at the end, a few lines."""
+
     def metres(key: str) -> str:
         return "-" if summary[key] is None else f"{summary[key]:.2f} m"
 
