@@ -6,7 +6,8 @@ likelihood ratio against "not here", so a cell that nobody looked at gets 0 and 
 
 Consecutive frames show nearly the same ground, so their evidence is not independent: each cell keeps the recent
 evidence as a running mean (`recent`), and adds to its lasting evidence (`log`) only in proportion to the new ground
-travelled. A place that resembles the true one for a few metres of flight is thereby never believed outright.
+travelled (`INDEPENDENT_LOOKS`). A place that resembles the true one for a few metres of flight is thereby never
+believed outright.
 """
 
 from __future__ import annotations
@@ -26,8 +27,11 @@ NOWHERE_LOG_FLOOR = -9.0  # however good the history, this much doubt stays: bei
 # Share of the belief that is spread over the map each frame: the doubt that the vehicle is where it was thought to be
 # at all, so that a belief gone wrong is outvoted in seconds, not minutes.
 ANYWHERE_SHARE = 0.03
+# Looks a quarter of the picture apart count as independent: what resembles the place by one ring or crossing has left
+# the picture by then, the place itself has not.
+INDEPENDENT_LOOKS = 4.0
 RECENT_SHARE = 0.5  # weight of the newest frame in the running mean
-MODE_REACH_CELLS = 3  # a mode is its best cell and this many around
+MODE_REACH_CELLS = 2  # a mode is its best cell and this many around
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,7 @@ class Belief:
         self._recent = np.where(
             looked, (1.0 - RECENT_SHARE) * self._recent + RECENT_SHARE * evidence, 0.8 * self._recent
         ).astype(np.float32)
-        self._log += np.float32(new_ground) * evidence
+        self._log += np.float32(INDEPENDENT_LOOKS * new_ground) * evidence
         self._normalise()
 
     def commit(self) -> None:

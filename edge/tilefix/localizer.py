@@ -57,7 +57,7 @@ class LocalizerSettings:
 
     max_tilt_deg: float = 35.0
     attitude_sigma_deg: float = 0.4  # noise of the attitude, frame by frame
-    mount_sigma_deg: float = 0.5  # constant error of mount and attitude
+    mount_sigma_deg: float = 0.25  # constant error of mount and attitude
     heading_error_deg: float = 12.0  # largest heading error looked for when the place is unknown
     height_error: float = 0.08  # largest relative height error looked for
     map_sigma_m: float = 1.0  # georeferencing error of the map
@@ -67,7 +67,7 @@ class LocalizerSettings:
     search_budget_px: int = 4_500_000
     settle_probability: float = 0.999
     settle_z_score: float = 7.0
-    settle_support: float = 0.6
+    settle_support: float = 0.45
     track_z_score: float = 5.0
     lose_probability: float = 0.5
     max_coast_s: float = 10.0
@@ -125,8 +125,8 @@ class Localizer:
         self._correlators: dict[int, MapCorrelator] = {}
         gsd = package.grid.gsd_m
         span = max(package.grid.width_px, package.grid.height_px) * gsd
-        # Cells of four map pixels, coarser on a map so large that a million cells would not cover it.
-        self._belief = Belief(package.grid, max(4.0 * gsd, span / 1000.0))
+        # Cells of six map pixels, coarser on a map so large that a million cells would not cover it.
+        self._belief = Belief(package.grid, max(6.0 * gsd, span / 1000.0))
         self._fix_sigma_m = fix_max_sigma_m(gsd)
         self._start_tracking_anew()
 
@@ -138,7 +138,7 @@ class Localizer:
         self._matched_ns = 0
         self._bias_sigma_m = 0.0
         self._turn_deg, self._scale = 0.0, 1.0
-        self._new_ground = 1.0
+        self._new_ground = 0.0
         self._probe = 0
         self._usual_correlation = 0.0
         self._reason: Reason | None = Reason.NO_FRAME
@@ -148,7 +148,7 @@ class Localizer:
         self._belief.start_uniform()
         self._offset = None
         self._turn_deg, self._scale = 0.0, 1.0
-        self._new_ground = 1.0
+        self._new_ground = 0.0
 
     def hint(self, lat_deg: float, lon_deg: float, sigma_m: float) -> None:
         """Starts the belief near a place. A wrong hint is overcome by the pictures, only later."""
@@ -287,7 +287,8 @@ class Localizer:
         self._at_ns = at_ns
         if not self._odometry.has_velocity:
             self._belief.move_unknown(self._settings.max_speed_mps * seconds)
-            self._new_ground = 1.0
+            if self._offset is not None:
+                self._offset.jump(self._settings.max_speed_mps * seconds)
             return
         raw = (self._odometry.raw_east_m, self._odometry.raw_north_m)
         self._odometry.propagate(seconds)
@@ -331,7 +332,7 @@ class Localizer:
         )
         return (
             mode.probability >= s.settle_probability
-            and away_m <= 3.0 * self._belief.cell_m
+            and away_m <= 2.5 * self._belief.cell_m
             and best.peak.z_score >= s.settle_z_score
             and best.support >= s.settle_support
         )
@@ -421,7 +422,7 @@ class Localizer:
         evidence = gather([surface], seen.offset_m, self._belief, None)
         self._weigh(evidence.log_ratio)
         reason = self._take_in(seen, surface, offset) if evidence.surfaces else Reason.OFF_MAP
-        near_m = max(3.0 * self._belief.cell_m, 3.0 * math.sqrt(float(np.trace(offset.covariance_m2))))
+        near_m = max(2.0 * self._belief.cell_m, 3.0 * math.sqrt(float(np.trace(offset.covariance_m2))))
         if self._belief.probability_near(east_m, north_m, near_m) < self._settings.lose_probability:
             self._offset = None
             self._turn_deg, self._scale = 0.0, 1.0

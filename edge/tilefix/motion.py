@@ -21,6 +21,7 @@ from tilefix.register import (
 
 MIN_CORRELATION = 0.4  # of two pictures of one sensor taken moments apart; they usually reach 0.8
 MIN_Z_SCORE = 6.0
+MIN_REACH_PX = 32  # so that the window also tells what a wrong place scores
 MIN_OVERLAP = 0.3  # of the later patch on the earlier one
 
 
@@ -51,7 +52,7 @@ def motion_between(before: Placed, after: Placed, reach_m: float) -> Motion | No
     if not math.isclose(before.gsd_m, after.gsd_m, rel_tol=1e-6):
         return None
     gsd_m, size = after.gsd_m, after.template.size_px
-    reach = min(max(3, math.ceil(reach_m / gsd_m)), size // 2)
+    reach = min(max(MIN_REACH_PX, math.ceil(reach_m / gsd_m)), size // 2)
     side = size + 2 * reach
     ground = _centred(before.template.features, side)
     shape = (fft_length(side), fft_length(side))

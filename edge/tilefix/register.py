@@ -266,10 +266,10 @@ def refine_peak(surface: Surface, row: int, column: int, spread: float) -> Peak:
     peak = float(values[row, column])
 
     def offset(before: float, after: float) -> float:
-        curvature = before - 2.0 * peak + after
+        curvature = float(before) - 2.0 * peak + float(after)
         if not (math.isfinite(curvature) and curvature < 0.0):
             return 0.0
-        return max(-0.5, min(0.5, 0.5 * (before - after) / curvature))
+        return max(-0.5, min(0.5, 0.5 * (float(before) - float(after)) / curvature))
 
     rows, columns = values.shape
     dx = offset(values[row, column - 1], values[row, column + 1]) if 0 < column < columns - 1 else 0.0
