@@ -133,10 +133,13 @@ class Daemon:
             self._link.send_text(*line)
 
     def _estimate(self, at_ns: int, now_ns: int) -> Fix | NoFix:
-        """The newest forecast that begins by `at_ns` (the oldest, if none does) at that instant."""
-        chosen = next((one for one in reversed(self._forecasts) if one.begins_ns <= at_ns), None)
-        if chosen is None and self._forecasts:
-            chosen = self._forecasts[0]
+        """The newest forecast that begins by `at_ns` (the oldest, if none does) at that instant. When the newest
+        picture refuses, what earlier ones promised no longer counts."""
+        chosen: Forecast | None = None
+        if self._forecasts:
+            begun = (one for one in reversed(self._forecasts) if one.begins_ns <= at_ns)
+            newest = self._forecasts[-1]
+            chosen = newest if newest.refuses else next(begun, self._forecasts[0])
         frame_ns = self._begun_ns if self._frame_ns is None else self._frame_ns
         # Frames came but no forecast holds: the belief was just made uniform.
         without = Reason.NO_FRAME if self._frame_ns is None else Reason.AMBIGUOUS
@@ -190,9 +193,6 @@ class Daemon:
             with self._lock:
                 if not self._orders:
                     self._forecasts.append(forecast)
-                truth = self._vehicle.gnss_at(frame.captured_ns)
-            if self._watch is not None:
-                self._watch.saw(frame, state, estimate, truth)
             self.health.failures = 0
         except Exception:
             # One strange frame must not end a flight; a belief that was left half changed is thrown away.
@@ -200,15 +200,25 @@ class Daemon:
             self.health.failures += 1
             with self._lock:
                 self._order(self._localizer.reset)
+        self._show(frame, state, estimate)
         self.health.looked_ns = self._clock.now_ns()
         self.health.looking_since_ns = None
         return estimate
 
+    def _show(self, frame: Frame, state: VehicleState, estimate: Fix | NoFix) -> None:
+        if self._watch is None:
+            return
+        with self._lock:
+            truth = self._vehicle.gnss_at(frame.captured_ns)
+        try:
+            self._watch.saw(frame, state, estimate, truth)
+        except Exception:
+            _logger.exception("a watch failed on frame %d", frame.sequence)
+
     def _work(self, stop: threading.Event) -> None:
         try:
             while not stop.is_set() and not self._frames.exhausted:
-                with self.timer.stage("decode"):
-                    frame = self._frames.read(_FRAME_TIMEOUT_S)
+                frame = self._frames.read(_FRAME_TIMEOUT_S)
                 if frame is not None:
                     self._await_attitude(frame, stop)
                     self.look(frame)

@@ -36,6 +36,11 @@ class Forecast:
         """The frame's instant."""
         return self.knots[0].at_ns
 
+    @property
+    def refuses(self) -> bool:
+        """True when the frame itself gave no position."""
+        return isinstance(self.knots[0], NoFix)
+
     def at(self, at_ns: int) -> Fix | NoFix:
         """The estimate for an instant; before the frame it is the frame's own (and says so in `at_ns`), after the
         last prediction, and on the way to a refusal, a refusal."""
