@@ -42,7 +42,7 @@ def read_ulog(path: Path) -> LogSeries:
     except Exception as error:
         # The reader trusts the log: a damaged one makes it raise nearly anything.
         raise FlightError(f"ULog cannot be read: {error!r}", where=path, mend="copy it off the card again") from error
-    return checked_series(path, _NAMES, *(list(map(tuple, rows)) for rows in (attitude, height, ranged, gnss)))
+    return checked_series(path, _NAMES, attitude, height, ranged, gnss)
 
 
 def _columns(topic: Any, names: Sequence[str]) -> Float64Array:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -21,7 +22,7 @@ _MAX_GNSS_GAP_S = 1.5
 _MAX_STEP_BACK_S = 0.2
 _FIRST_HEIGHTS = 10
 
-Rows = Sequence[tuple[float, ...]]
+Rows: TypeAlias = "Sequence[tuple[float, ...]] | Float64Array"
 
 
 @dataclass(frozen=True)
