@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from tilefix.geodesy import Grid, LocalFrame
 from tilefix.simulation import surface
-from tilefix.simulation.ground import Cover, Layout, rectangle
+from tilefix.simulation.ground import Cover, Layout
 from tilefix.simulation.layout import plan
 from tilefix.simulation.looks import Look, Season, drone_look, satellite_look
 from tilefix.simulation.noise import fractal_noise, rng_for
@@ -174,14 +174,15 @@ def _cleared(layout: Layout, regions: surface.RegionArray, gsd_m: float) -> Layo
     slots = layout.slots[on(layout.slots[:, :2], paved)]
     buildings = []
     for b in layout.buildings:
-        corners = rectangle(b.x_m, b.y_m, b.length_m, b.width_m, b.angle_rad)
-        if not on(np.vstack([corners, [[b.x_m, b.y_m]]]), (Cover.WATER,)).any() and not _on_road(on(corners, blocked)):
+        shares = np.linspace(-0.5, 0.5, 7)
+        u, v = (axis.ravel() for axis in np.meshgrid(shares * b.length_m, shares * b.width_m))
+        c, s = math.cos(b.angle_rad), math.sin(b.angle_rad)
+        inside = np.stack([b.x_m + c * u - s * v, b.y_m + s * u + c * v], axis=1)
+        # All of it on asphalt: a hall in its own yard; a part of it: a house in the street.
+        on_road = on(inside, blocked).mean()
+        if not on(inside, (Cover.WATER,)).any() and (on_road == 0.0 or on_road > 0.8):
             buildings.append(b)
     return replace(layout, trees=trees, slots=slots, buildings=buildings)
-
-
-def _on_road(corners: npt.NDArray[np.bool_]) -> bool:
-    return bool(0 < corners.sum() < 4)  # all four: a hall on its own asphalt yard
 
 
 def _sensor(colour: Float32Array, seed: int, look: Look, gsd_m: float) -> UInt8Array:
