@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 def view_patches(view: str, config: ViewConfig, stored_px: int, seed: int, cache: Path) -> UInt8Array:
     """The patches of a view, uint8 (n, s, s, 3) RGB, s = stored_px; read from `cache` when they were cut before.
 
-    Only pixels are kept: no place, no name, nothing that a label could be made of.
+    Only pixels are kept: no place, no name, nothing that a label could be made of. The cache knows the sources by their
+    configuration: where pictures in a folder have changed, delete it.
     Raises `ConfigError` when the sources give no patch.
     """
     key = json.dumps(
