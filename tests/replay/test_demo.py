@@ -36,6 +36,8 @@ def test_it_finds_itself_and_the_autopilot_flies_by_it(folder: Path) -> None:
     assert summary["autopilot"]["flaws"].get("NO_VELOCITY", 0) == 0
     assert summary["autopilot"]["flaws"].get("NO_ALTITUDE", 0) == 0
     assert summary["belief_uniform_after_s"] > 0.0
+    # Nothing is at hand before the belief was made uniform and the first picture answered.
+    assert 0.0 < summary["availability_over_time"] <= 1.0 - summary["first_fix_after_s"] / summary["denied_s"] + 0.02
 
 
 def test_the_results_are_those_of_a_replay(folder: Path) -> None:
