@@ -115,7 +115,8 @@ class Belief:
         self._blur_m2 += variance_m2
         steps = int(math.sqrt(self._blur_m2) / (0.5 * self.cell_m))
         if steps:
-            kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * steps + 1, 2 * steps + 1))
+            # A square: separable, so that a wide one after a long gap costs little.
+            kernel = np.ones((2 * min(steps, self.rows) + 1, 2 * min(steps, self.columns) + 1), np.uint8)
             self._log = np.maximum(self._log, np.asarray(cv2.dilate(self._log, kernel), np.float32) - 1.0)
             self._recent = np.asarray(cv2.dilate(self._recent, kernel), np.float32)
             self._blur_m2 = 0.0

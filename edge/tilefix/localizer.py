@@ -182,7 +182,21 @@ class Localizer:
         else:
             with stage("register"):
                 self._reason = self._follow(seen)
+        if self._reason in (Reason.NO_MATCH, Reason.AMBIGUOUS) and self._beyond_imagery():
+            self._reason = Reason.OFF_MAP
         return self.predict(frame.captured_ns)
+
+    def _beyond_imagery(self) -> bool:
+        """True where the last known place, carried on, has no imagery."""
+        if self._offset is None:
+            return False
+        grid = self._package.grid
+        east_m = self._odometry.raw_east_m + self._offset.east_m
+        north_m = self._odometry.raw_north_m + self._offset.north_m
+        if not grid.contains(east_m, north_m):
+            return True
+        column, row = grid.to_pixel(east_m, north_m)
+        return int(self._package.coverage[round(row), round(column)]) == 0
 
     def _match_age_s(self, at_ns: int) -> float:
         return max(0.0, (at_ns - self._matched_ns) / 1e9)

@@ -52,13 +52,18 @@ def edge_features(image: UInt8Array, mask: BoolArray | UInt8Array) -> Features:
         borderValue=0,
     )
     valid = inner.astype(np.float32)
-    magnitude = cv2.magnitude(gx, gy) * valid
+    magnitude = np.sqrt(gx * gx + gy * gy) * valid
     energy = cv2.GaussianBlur(magnitude, (0, 0), ENERGY_RADIUS_PX)
     share = cv2.GaussianBlur(valid, (0, 0), ENERGY_RADIUS_PX)
     weight = valid / np.sqrt(energy / np.maximum(share, 0.05) + ENERGY_FLOOR)
-    g = gx + 1j * gy
-    z = g * g / np.maximum(magnitude, 1e-6) ** 1.5 * weight
-    return Features(z.astype(np.complex64), valid)
+    # Written out in single roundings: OpenCV's magnitude and NumPy's powers differ in the last bit by where an array
+    # happens to lie in memory, and a replay must come out the same to that bit.
+    floored = np.maximum(magnitude, np.float32(1e-6))
+    weight /= floored * np.sqrt(floored)
+    z = np.empty(magnitude.shape, np.complex64)
+    z.real = (gx * gx - gy * gy) * weight
+    z.imag = np.float32(2.0) * gx * gy * weight
+    return Features(z, valid)
 
 
 def mean_edge(image: UInt8Array) -> float:

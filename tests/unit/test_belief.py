@@ -1,0 +1,130 @@
+"""The belief over the map: what it may conclude, and what it must not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tilefix.belief import Belief
+from tilefix.geodesy import Grid
+
+GRID = Grid(-100.0, 100.0, 0.5, 400, 400)
+
+
+def looked(belief: Belief, places: dict[tuple[float, float], float], elsewhere: float = -1.0) -> np.ndarray:
+    ratio = np.full((belief.rows, belief.columns), elsewhere, np.float32)
+    for (east_m, north_m), value in places.items():
+        ratio[belief.cell_of(east_m, north_m)] = value
+    return ratio
+
+
+def test_uniform_start_is_undecided() -> None:
+    belief = Belief(GRID, 4.0)
+    mode = belief.mode()
+    assert mode.nowhere == pytest.approx(0.1)
+    assert mode.probability < 0.02
+    assert belief.probability_near(0.0, 0.0, 500.0) == pytest.approx(0.9)
+
+
+def test_cells_lie_where_they_say() -> None:
+    belief = Belief(GRID, 4.0)
+    easts, norths = belief.centres()
+    assert (easts[0], norths[0]) == (-98.0, 98.0)
+    assert belief.cell_of(-98.0, 98.0) == (0, 0)
+    assert belief.cell_of(99.0, -99.0) == (49, 49)
+
+
+def test_one_strong_look_is_not_enough_but_new_ground_is() -> None:
+    belief = Belief(GRID, 4.0)
+    for _ in range(20):
+        belief.update(looked(belief, {(10.0, 10.0): 7.0}), 0.0)
+    assert belief.mode().probability < 0.9  # the same picture twenty times is one picture
+    for _ in range(4):
+        belief.update(looked(belief, {(10.0, 10.0): 7.0}), 0.1)
+    mode = belief.mode()
+    assert mode.probability > 0.999
+    assert (mode.east_m, mode.north_m) == pytest.approx((10.0, 10.0))
+
+
+def test_two_equal_places_stay_two() -> None:
+    belief = Belief(GRID, 4.0)
+    for _ in range(10):
+        belief.update(looked(belief, {(-50.0, 0.0): 9.0, (50.0, 0.0): 9.0}), 0.2)
+    mode = belief.mode()
+    assert mode.probability == pytest.approx(0.5, abs=0.01)
+    assert mode.runner_up == pytest.approx(0.5, abs=0.01)
+
+
+def test_nothing_fits_means_nowhere() -> None:
+    belief = Belief(GRID, 4.0)
+    for _ in range(40):
+        belief.update(looked(belief, {}, elsewhere=-2.0), 0.1)
+    assert belief.mode().nowhere > 0.9
+
+
+def test_nobody_looked_changes_nothing() -> None:
+    belief = Belief(GRID, 4.0)
+    before = belief.log_posterior().copy()
+    belief.update(np.full_like(before, np.nan), 0.5)
+    assert belief.log_posterior() == pytest.approx(before, abs=1e-4)
+
+
+def test_the_belief_moves_with_the_camera() -> None:
+    belief = Belief(GRID, 4.0)
+    for _ in range(5):
+        belief.update(looked(belief, {(0.0, 0.0): 9.0}), 0.3)
+    belief.move(13.0, -7.0, 0.1)
+    mode = belief.mode()
+    assert (mode.east_m, mode.north_m) == pytest.approx((13.0, -7.0), abs=4.0)
+    assert mode.probability > 0.99
+    # Many small moves add up as one, without smearing.
+    for _ in range(100):
+        belief.move(0.3, 0.2, 0.0)
+    mode = belief.mode()
+    assert (mode.east_m, mode.north_m) == pytest.approx((43.0, 13.0), abs=4.0)
+    assert mode.probability > 0.99
+
+
+def test_unknown_motion_widens() -> None:
+    belief = Belief(GRID, 4.0)
+    belief.start_near(0.0, 0.0, 4.0)
+    near = belief.probability_near(0.0, 0.0, 12.0)
+    belief.move_unknown(60.0)
+    assert belief.probability_near(0.0, 0.0, 12.0) < 0.5 * near
+
+
+def test_a_wrong_hint_is_overcome() -> None:
+    belief = Belief(GRID, 4.0)
+    belief.start_near(-60.0, -60.0, 10.0)
+    assert belief.probability_near(-60.0, -60.0, 30.0) > 0.85
+    for _ in range(12):
+        belief.update(looked(belief, {(60.0, 60.0): 9.0}), 0.1)
+    assert belief.probability_near(60.0, 60.0, 10.0) > 0.99
+
+
+def test_a_hint_off_the_map_leaves_it_open() -> None:
+    belief = Belief(GRID, 4.0)
+    belief.start_near(5000.0, 0.0, 20.0)
+    assert np.isfinite(belief.log_posterior()).all()
+    assert belief.probability_near(0.0, 0.0, 500.0) == pytest.approx(0.9, abs=0.01)
+
+
+def test_being_carried_away_is_noticed() -> None:
+    belief = Belief(GRID, 4.0)
+    for _ in range(50):
+        belief.update(looked(belief, {(0.0, 0.0): 12.0}), 0.1)
+    belief.commit()
+    assert belief.probability_near(0.0, 0.0, 10.0) > 0.96
+    for _ in range(15):
+        belief.update(looked(belief, {(72.0, -72.0): 10.0}, elsewhere=-2.0), 0.1)
+    assert belief.probability_near(72.0, -72.0, 10.0) > 0.9
+
+
+def test_commit_outlives_a_weaker_look() -> None:
+    belief = Belief(GRID, 4.0)
+    for _ in range(6):
+        belief.update(looked(belief, {(0.0, 0.0): 14.0}), 0.05)
+    belief.commit()
+    for _ in range(3):
+        belief.update(looked(belief, {(0.0, 0.0): 0.0}, elsewhere=0.0), 0.0)
+    assert belief.mode().probability > 0.96

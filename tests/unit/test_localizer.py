@@ -1,0 +1,208 @@
+"""The decision: finds itself, follows, coasts, refuses; the same each time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from support.embedders import ThumbnailEmbedder
+from support.scenes import AGL_M, CAMERA, noise_ground, small_map
+from tilefix.camera import CameraModel, Mount
+from tilefix.localizer import Localizer, LocalizerSettings
+from tilefix.mappackage import MapPackage
+from tilefix.simulation.camera import render_view
+from tilefix.tileindex import TileIndex
+from tilefix.types import Fix, FixKind, Frame, NoFix, Reason, VehicleState
+
+STEP_NS = 500_000_000
+SPEED_MPS = 16.0
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> MapPackage:
+    return small_map(tmp_path_factory.mktemp("maps") / "here", ThumbnailEmbedder(), side_px=1000)
+
+
+def localizer_on(package: MapPackage, settings: LocalizerSettings | None = None, camera=CAMERA) -> Localizer:
+    return Localizer(package, TileIndex.open(package), ThumbnailEmbedder(), camera, Mount(), settings)
+
+
+def place(k: int) -> tuple[float, float]:
+    return -120.0 + SPEED_MPS * 0.5 * k, 15.0
+
+
+def seen(package: MapPackage, k: int, *, ground=None, agl_m: float = AGL_M, yaw_deg: float = 90.0) -> Frame:
+    pixels = package.imagery if ground is None else ground
+    image = render_view(pixels, package.grid, CAMERA, Mount(), *place(k), AGL_M, 0.0, 0.0, 90.0)
+    return Frame(image, (k + 1) * STEP_NS, k)
+
+
+def state(k: int, **changed: float | None) -> VehicleState:
+    return replace(VehicleState((k + 1) * STEP_NS, 0.0, 0.0, 90.0, AGL_M), **changed)
+
+
+def fly(localizer: Localizer, package: MapPackage, ks, **changed) -> list[Fix | NoFix]:
+    return [localizer.process(seen(package, k), state(k, **changed)) for k in ks]
+
+
+def error_m(answer: Fix | NoFix, k: int) -> float:
+    assert isinstance(answer, Fix), answer
+    return math.dist((answer.east_m, answer.north_m), place(k))
+
+
+def test_finds_itself_without_a_hint_and_follows(package) -> None:
+    localizer = localizer_on(package)
+    answers = fly(localizer, package, range(25))
+    assert isinstance(answers[0], NoFix)  # one picture alone is never believed
+    first = next(k for k, answer in enumerate(answers) if isinstance(answer, Fix))
+    assert first <= 12
+    for k in range(first, 25):
+        assert error_m(answers[k], k) < 2.0
+        assert answers[k].kind is FixKind.FIX
+    last = answers[-1]
+    assert isinstance(last, Fix)
+    assert (last.velocity_east_mps, last.velocity_north_mps) == pytest.approx((SPEED_MPS, 0.0), abs=0.5)
+    lat_lon = package.frame.to_geodetic(last.east_m, last.north_m)
+    assert (last.lat_deg, last.lon_deg) == pytest.approx(lat_lon)
+
+
+def test_equal_inputs_give_equal_answers(package) -> None:
+    assert fly(localizer_on(package), package, range(14)) == fly(localizer_on(package), package, range(14))
+
+
+def test_ground_that_is_not_on_the_map_gives_no_fix(package) -> None:
+    elsewhere = noise_ground(77, 1000)
+    for hinted in (False, True):
+        localizer = localizer_on(package)
+        if hinted:
+            localizer.hint(*package.frame.to_geodetic(*place(0)), 30.0)
+        for k in range(25):
+            answer = localizer.process(seen(package, k, ground=elsewhere), state(k))
+            assert isinstance(answer, NoFix)
+            assert answer.reason in (Reason.NO_MATCH, Reason.AMBIGUOUS)
+
+
+def test_two_equal_places_are_ambiguous_until_a_hint(tmp_path) -> None:
+    ground = noise_ground(9, 1000)
+    ground[:, 500:] = ground[:, :500]
+    twins = replace(small_map(tmp_path / "twins", ThumbnailEmbedder(), side_px=1000), imagery=ground)
+    lost, hinted = localizer_on(twins), localizer_on(twins)
+    hinted.hint(*twins.frame.to_geodetic(place(0)[0] + 250.0, place(0)[1]), 30.0)
+    for k in range(6):  # then the seam between the twins comes into view
+        answer = lost.process(seen(twins, k), state(k))
+        assert answer == NoFix((k + 1) * STEP_NS, Reason.AMBIGUOUS)
+        answer = hinted.process(seen(twins, k), state(k))
+    assert isinstance(answer, Fix)
+    assert math.dist((answer.east_m - 250.0, answer.north_m), place(5)) < 2.0
+
+
+def tracking(package: MapPackage, settings: LocalizerSettings | None = None) -> tuple[Localizer, int]:
+    localizer = localizer_on(package, settings)
+    for k in range(20):
+        answer = localizer.process(seen(package, k), state(k))
+    assert isinstance(answer, Fix)
+    return localizer, 20
+
+
+def test_dark_frames_coast_with_growing_sigma_then_stop(package) -> None:
+    localizer, k = tracking(package, LocalizerSettings(max_coast_s=6.0))
+    sigmas = []
+    for step in range(16):
+        dark = Frame(np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8), (k + step + 1) * STEP_NS, k + step)
+        answer = localizer.process(dark, state(k + step))
+        if isinstance(answer, NoFix):
+            break
+        assert answer.reason is Reason.TOO_DARK
+        assert answer.kind is (FixKind.FIX if answer.match_age_s <= 2.0 else FixKind.COAST)
+        assert error_m(answer, k + step) < 4.0 * answer.sigma_m
+        sigmas.append(answer.sigma_m)
+    assert sigmas == sorted(sigmas)
+    assert sigmas[-1] > 2.0 * sigmas[0]
+    assert len(sigmas) <= 13
+    assert answer == NoFix(answer.at_ns, Reason.TOO_DARK)
+
+
+def test_recovers_after_a_gap(package) -> None:
+    localizer, k = tracking(package)
+    for step in range(4):
+        dark = Frame(np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8), (k + step + 1) * STEP_NS, k + step)
+        localizer.process(dark, state(k + step))
+    answers = fly(localizer, package, range(k + 4, k + 10))
+    assert error_m(answers[-1], k + 9) < 2.0
+    assert answers[-1].match_age_s == 0.0
+
+
+def test_prediction_moves_on_and_widens(package) -> None:
+    localizer, k = tracking(package)
+    now, later = localizer.predict(k * STEP_NS), localizer.predict((k + 2) * STEP_NS)
+    assert isinstance(now, Fix)
+    assert isinstance(later, Fix)
+    assert later.east_m - now.east_m == pytest.approx(SPEED_MPS * 1.0, abs=1.0)
+    assert later.sigma_m > now.sigma_m
+    assert isinstance(localizer.predict((k + 100) * STEP_NS), NoFix)
+
+
+def test_heading_and_height_errors_are_suffered_no_more_than_said(package) -> None:
+    localizer = localizer_on(package)
+    answers = fly(localizer, package, range(25), yaw_deg=97.0, agl_m=AGL_M * 1.05)
+    assert error_m(answers[-1], 24) < 3.0
+
+
+def test_reset_forgets_the_place(package) -> None:
+    localizer, k = tracking(package)
+    localizer.reset()
+    assert localizer.predict(k * STEP_NS) == NoFix(k * STEP_NS, Reason.AMBIGUOUS)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"yaw_deg": None}, Reason.NO_HEADING),
+        ({"agl_m": None}, Reason.NO_HEIGHT),
+        ({"roll_deg": 50.0}, Reason.TILTED),
+        ({"agl_m": 5.0}, Reason.OUT_OF_SCALE),
+        ({"agl_m": 90000.0}, Reason.OUT_OF_SCALE),
+    ],
+)
+def test_frames_that_cannot_be_used_say_why(package, changed, reason) -> None:
+    answer = localizer_on(package).process(seen(package, 0), state(0, **changed))
+    assert answer == NoFix(STEP_NS, reason)
+
+
+def test_horizon_in_view_is_refused(package) -> None:
+    wide = CameraModel.from_hfov(320, 240, 120.0)
+    answer = localizer_on(package, camera=wide).process(seen(package, 0), state(0, pitch_deg=30.0))
+    assert answer == NoFix(STEP_NS, Reason.HORIZON)
+
+
+def test_an_old_frame_is_stale_and_changes_nothing(package) -> None:
+    localizer, k = tracking(package)
+    before = localizer.predict((k + 1) * STEP_NS)
+    answer = localizer.process(seen(package, 3), state(3))
+    assert isinstance(answer, Fix)
+    assert answer.reason is Reason.STALE_FRAME
+    after = localizer.predict((k + 1) * STEP_NS)
+    assert replace(after, reason=None) == before
+
+
+def test_flying_off_the_map_ends_in_off_map(package) -> None:
+    cover = np.array(package.coverage)
+    cover[:, 500:] = 0
+    half = replace(package, coverage=cover)
+    localizer = localizer_on(half)
+    answers = fly(localizer, half, range(42))  # from 120 m inside the edge to 208 m beyond it
+    for k, answer in enumerate(answers):
+        if isinstance(answer, Fix):
+            assert error_m(answer, k) < max(2.0, 3.0 * answer.sigma_m)
+    assert isinstance(answers[14], Fix)
+    assert Reason.OFF_MAP in {answer.reason for answer in answers}
+    assert isinstance(answers[-1], NoFix)
+
+
+def test_a_frame_of_another_size_is_scaled(package) -> None:
+    localizer = localizer_on(package, camera=CAMERA.scaled_to(640, 480))
+    answers = fly(localizer, package, range(16))
+    assert error_m(answers[-1], 15) < 2.0

@@ -1,0 +1,49 @@
+"""Camera motion from two rectified frames."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from support.scenes import noise_ground
+from tilefix.motion import Placed, motion_between
+from tilefix.rectify import Patch
+from tilefix.register import Template
+
+GROUND = noise_ground(21, 600)
+
+
+def placed(column: int, row: int, size: int = 161, *, ground=GROUND, noise: float = 0.0, offset=(0.0, 0.0)) -> Placed:
+    half = size // 2
+    image = ground[row - half : row + half + 1, column - half : column + half + 1].astype(float)
+    image = np.clip(image + noise * np.random.default_rng(column).normal(size=image.shape), 0, 255)
+    patch = Patch(image.astype(np.uint8), np.ones((size, size), bool), 0.5, *offset)
+    return Placed(Template(patch), *offset, 0.5)
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(0, 0), (7, -3), (-24, 18), (40, 0)])
+def test_measures_the_shift(dx, dy) -> None:
+    motion = motion_between(placed(300, 300), placed(300 + dx, 300 + dy, noise=4.0), 25.0)
+    assert motion is not None
+    assert (motion.east_m, motion.north_m) == pytest.approx((0.5 * dx, -0.5 * dy), abs=0.1)
+
+
+def test_patches_off_the_point_below_and_of_other_sizes() -> None:
+    before, after = placed(300, 300, offset=(10.0, 0.0)), placed(306, 300, 145, offset=(4.0, -2.0))
+    motion = motion_between(before, after, 20.0)
+    assert motion is not None
+    # The patch centre moved 3 m east; it lies 6 m less east of the camera and 2 m more south.
+    assert (motion.east_m, motion.north_m) == pytest.approx((9.0, 2.0), abs=0.1)
+
+
+def test_other_ground_is_no_motion() -> None:
+    assert motion_between(placed(300, 300), placed(300, 300, ground=noise_ground(22, 600)), 20.0) is None
+
+
+def test_longer_than_the_reach_is_no_motion() -> None:
+    assert motion_between(placed(300, 300), placed(380, 300), 10.0) is None
+
+
+def test_other_sampling_is_no_motion() -> None:
+    after = placed(300, 300)
+    assert motion_between(placed(300, 300), Placed(after.template, 0.0, 0.0, 1.0), 20.0) is None

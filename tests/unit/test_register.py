@@ -1,0 +1,162 @@
+"""Dense correlation: against its definition, and for finding what was cut out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from support.scenes import noise_ground
+from tilefix.geodesy import Grid
+from tilefix.rectify import Patch
+from tilefix.register import (
+    Features,
+    MapCorrelator,
+    Surface,
+    Template,
+    background_spread,
+    correlate,
+    edge_features,
+    fft_length,
+    refine_peak,
+    spectra_of,
+    support,
+)
+
+SIDE = 500
+GRID = Grid(-250.0, 250.0, 1.0, SIDE, SIDE)
+GROUND = noise_ground(11, SIDE)
+COVER = np.full((SIDE, SIDE), 255, np.uint8)
+
+
+def cut(column: int, row: int, size: int, mask: np.ndarray | None = None) -> Patch:
+    half = size // 2
+    image = np.ascontiguousarray(GROUND[row - half : row + half + 1, column - half : column + half + 1])
+    return Patch(image, np.ones((size, size), bool) if mask is None else mask, 1.0, 0.0, 0.0)
+
+
+def correlation_by_definition(ground: Features, template: Features, row: int, column: int) -> float:
+    size = template.z.shape[0]
+    z, valid = (a[row : row + size, column : column + size] for a in (ground.z, ground.valid))
+    score = float((z * np.conj(template.z)).real.sum())
+    energy = float((np.abs(z) ** 2 * template.valid).sum())
+    own = float((np.abs(template.z) ** 2).sum())
+    enough = float((valid * template.valid).sum()) >= 0.6 * float(template.valid.sum())
+    return score / np.sqrt(max(energy, 0.05 * own) * own) if enough else np.nan
+
+
+def test_fft_correlation_is_the_definition() -> None:
+    rng = np.random.default_rng(1)
+    ground = edge_features(GROUND[:90, :80], COVER[:90, :80])
+    mask = np.ones((31, 31), bool)
+    mask[:9] = False
+    template = Template(cut(40, 45, 31, mask))
+    shape = (fft_length(90), fft_length(80))
+    surface = correlate(spectra_of(ground, shape), template, shape, (60, 50))
+    for row, column in rng.integers(0, 50, (25, 2)):
+        by_hand = correlation_by_definition(ground, template.features, row, column)
+        assert surface[row, column] == pytest.approx(by_hand, abs=2e-5, nan_ok=True)
+
+
+def test_edges_and_their_negatives_are_equal() -> None:
+    plain, negative = edge_features(GROUND, COVER), edge_features(255 - GROUND, COVER)
+    assert np.abs(plain.z - negative.z).max() < 0.01
+
+
+def test_features_do_not_reach_over_the_mask() -> None:
+    mask = np.ones((SIDE, SIDE), bool)
+    mask[:, 200:] = False
+    features = edge_features(GROUND, mask)
+    assert features.valid[:, 198:].max() == 0.0
+    assert np.abs(features.z[:, 198:]).max() == 0.0
+    assert features.valid[100, 100] == 1.0
+
+
+@pytest.mark.parametrize(("column", "row"), [(250, 250), (131, 377), (90, 410)])
+@pytest.mark.parametrize("turned_mask", [False, True])
+def test_finds_what_was_cut_out_of_the_map(column, row, turned_mask) -> None:
+    mask = None
+    if turned_mask:
+        y, x = np.mgrid[-60:61, -60:61]
+        mask = (np.abs(x + y) < 60) & (np.abs(x - y) < 110)
+    template = Template(cut(column, row, 121, mask))
+    surface = MapCorrelator(GROUND, COVER, GRID, 1).search(template, 0, 0, SIDE, SIDE, keep=False)
+    at = divmod(int(np.nanargmax(surface.values)), SIDE)
+    peak = refine_peak(surface, *at, background_spread(surface.values))
+    assert (peak.east_m, peak.north_m) == pytest.approx(GRID.to_local(column, row), abs=0.15)
+    assert peak.correlation > 0.9
+    assert peak.z_score > 10.0
+    assert 0.2 < peak.covariance_m2.sigma_major < 2.0
+
+
+def test_a_window_sees_what_the_whole_map_shows_there() -> None:
+    template = Template(cut(250, 250, 101))
+    correlator = MapCorrelator(GROUND, COVER, GRID, 1)
+    whole = correlator.search(template, 0, 0, SIDE, SIDE, keep=False)
+    kept = correlator.search(template, 200, 210, 90, 80, keep=True)
+    again = correlator.search(template, 200, 210, 90, 80, keep=True)
+    assert np.allclose(whole.values[210:290, 200:290], kept.values, atol=1e-4)
+    assert np.array_equal(kept.values, again.values)
+
+
+def test_places_off_the_covered_map_have_no_score() -> None:
+    cover = COVER.copy()
+    cover[:, 300:] = 0
+    surface = MapCorrelator(GROUND, cover, GRID, 1).search(Template(cut(150, 250, 101)), 0, 0, SIDE, SIDE, keep=False)
+    assert np.isnan(surface.values[:, 320:]).all()
+    assert np.isfinite(surface.values[100:400, 100:250]).all()
+    assert np.isnan(surface.values[0, 0])
+    outside = MapCorrelator(GROUND, cover, GRID, 1).search(Template(cut(150, 250, 101)), 900, 0, 50, 50, keep=False)
+    assert outside.values.size == 0
+
+
+def test_pyramid_level_keeps_places() -> None:
+    ground = noise_ground(4, 800)
+    grid = Grid(0.0, 400.0, 0.5, 800, 800)
+    correlator = MapCorrelator(ground, np.full((800, 800), 255, np.uint8), grid, 2)
+    assert correlator.level == Grid(0.0, 400.0, 1.0, 400, 400)
+    coarse = ground.reshape(400, 2, 400, 2, 3).mean(axis=(1, 3)).round().astype(np.uint8)
+    patch = Patch(np.ascontiguousarray(coarse[140:241, 160:261]), np.ones((101, 101), bool), 1.0, 0.0, 0.0)
+    surface = correlator.search(Template(patch), 0, 0, 400, 400, keep=False)
+    row, column = divmod(int(np.nanargmax(surface.values)), 400)
+    assert (column, row) == (210, 190)
+
+
+def test_sub_pixel_peak_of_a_known_surface() -> None:
+    y, x = np.mgrid[0:41, 0:41].astype(float)
+    values = (0.5 - ((x - 20.3) ** 2 / 9.0 + (y - 18.8) ** 2 / 36.0) * 0.02).astype(np.float32)
+    level = Grid(0.0, 82.0, 2.0, 41, 41)
+    peak = refine_peak(Surface(values, 0, 0, level), 19, 20, spread=0.02)
+    assert (peak.east_m, peak.north_m) == pytest.approx((41.6, 43.4), abs=0.02)
+    # The surface is four times as wide along north: so is the standard deviation, less the reach and the floor.
+    assert peak.covariance_m2.nn > 1.5 * peak.covariance_m2.ee
+    assert peak.z_score == pytest.approx(peak.correlation / 0.02)
+
+
+def test_support_is_whole_for_a_match_and_low_elsewhere() -> None:
+    template = Template(cut(250, 250, 121))
+    correlator = MapCorrelator(GROUND, COVER, GRID, 1)
+    assert support(correlator.features(190, 190, 121, 121), template) > 0.95
+    assert support(correlator.features(60, 90, 121, 121), template) < 0.5
+
+
+def test_even_templates_are_refused() -> None:
+    patch = Patch(np.zeros((40, 40, 3), np.uint8), np.ones((40, 40), bool), 1.0, 0.0, 0.0)
+    with pytest.raises(ValueError, match="odd"):
+        Template(patch)
+
+
+def test_featureless_patch_scores_nothing() -> None:
+    patch = Patch(np.full((41, 41, 3), 90, np.uint8), np.ones((41, 41), bool), 1.0, 0.0, 0.0)
+    surface = MapCorrelator(GROUND, COVER, GRID, 1).search(Template(patch), 200, 200, 60, 60, keep=False)
+    assert not (surface.values > 0.2).any()
+    assert background_spread(np.full((50, 50), np.nan, np.float32)) == np.inf
+
+
+def test_fft_lengths_are_smooth_and_long_enough() -> None:
+    for at_least in range(1, 700):
+        length = fft_length(at_least)
+        assert length >= at_least
+        for factor in (2, 3, 5):
+            while length % factor == 0:
+                length //= factor
+        assert length == 1

@@ -1,0 +1,82 @@
+"""Odometry and the map offset, against what they promise."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from tilefix.track import MapOffset, Odometry
+from tilefix.types import Covariance
+
+
+def fly(odometry: Odometry, speed: float, steps: int, *, dt: float = 0.25, noise: float = 0.0, seed: int = 0) -> None:
+    rng = np.random.default_rng(seed)
+    throw = rng.normal(0.0, noise, 2)
+    for _ in range(steps):
+        odometry.propagate(dt)
+        nxt = rng.normal(0.0, noise, 2)
+        odometry.observe(speed * dt + nxt[0] - throw[0], nxt[1] - throw[1], max(noise, 0.01), 0.05)
+        throw = nxt
+
+
+def test_velocity_settles_on_the_truth() -> None:
+    odometry = Odometry(1.0)
+    fly(odometry, 12.0, 60)
+    assert odometry.velocity_mps == pytest.approx((12.0, 0.0), abs=0.05)
+    state, _ = odometry.at(2.0)
+    assert state[0] == pytest.approx(12.0 * (60 * 0.25 + 2.0), abs=0.3)
+
+
+def test_velocity_sigma_covers_attitude_noise() -> None:
+    errors, sigmas = [], []
+    for seed in range(40):
+        odometry = Odometry(0.5)
+        fly(odometry, 12.0, 50, noise=0.8, seed=seed)
+        errors.append(odometry.velocity_mps[1])
+        sigmas.append(math.sqrt(odometry.velocity_covariance().nn))
+    assert 0.4 < np.std(errors) / np.mean(sigmas) < 1.3
+    # Raw differences would be noisy to 0.8 * sqrt(2) / 0.25 = 4.5 m/s.
+    assert np.std(errors) < 1.0
+
+
+def test_error_grows_ahead_of_the_last_frame() -> None:
+    odometry = Odometry(1.0)
+    fly(odometry, 5.0, 20)
+    spreads = [odometry.at(seconds)[1][0, 0] for seconds in (0.0, 0.5, 1.0, 2.0)]
+    assert spreads == sorted(spreads)
+    assert spreads[-1] > 4 * spreads[1]
+
+
+def test_a_skipped_frame_moves_on_and_hands_over_its_doubt() -> None:
+    odometry = Odometry(1.0)
+    fly(odometry, 10.0, 40)
+    before = odometry.raw_east_m
+    odometry.propagate(1.0)
+    sigma_m = odometry.skip()
+    assert odometry.raw_east_m - before == pytest.approx(10.0, abs=0.5)
+    assert sigma_m > 0.3
+    assert odometry.at(0.0)[1][0, 0] == 0.0
+
+
+def test_offset_weighs_matches_and_drifts_linearly() -> None:
+    offset = MapOffset(0.0, 0.0, Covariance(4.0, 0.0, 4.0))
+    offset.observe(2.0, -2.0, Covariance(4.0, 0.0, 4.0))
+    assert (offset.east_m, offset.north_m) == pytest.approx((1.0, -1.0))
+    assert offset.covariance_m2 == pytest.approx(2.0 * np.eye(2))
+    for _ in range(10):
+        offset.drift(0.5)
+    assert offset.covariance_m2 == pytest.approx((2.0 + 5.0**2) * np.eye(2))
+    offset.jump(3.0)
+    assert offset.covariance_m2 == pytest.approx((27.0 + 9.0) * np.eye(2))
+    assert offset.distance2(1.0 + 6.0, -1.0, Covariance(0.0, 0.0, 0.0)) == pytest.approx(1.0)
+    offset.observe(1.0, -1.0, Covariance(1.0, 0.0, 1.0))
+    assert offset.covariance_m2[0, 0] == pytest.approx(36.0 / 37.0)
+
+
+def test_a_sharp_match_counts_along_its_sharp_axis() -> None:
+    offset = MapOffset(0.0, 0.0, Covariance(9.0, 0.0, 9.0))
+    offset.observe(3.0, 3.0, Covariance(0.01, 0.0, 900.0))
+    assert offset.east_m == pytest.approx(3.0, abs=0.02)
+    assert offset.north_m == pytest.approx(0.03, abs=0.02)
