@@ -7,16 +7,16 @@ with a mean interval below 215 ms and never two intervals in a row above 245 ms;
 from __future__ import annotations
 
 import enum
-import math
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 IGNORE_ALTITUDE, IGNORE_VELOCITY = 1, 8 | 16
 MEAN_INTERVAL_MS = 215.0
 LONG_INTERVAL_MS = 245.0
 SILENCE_S = 4.0
-# ArduPilot learns the least age and takes it for the declared delay; 200 ms of 250 ms are then used up.
+# ArduPilot takes the least age of the last 100 for the declared delay; 200 ms of 250 ms are then used up.
 LATEST_S = 0.05
+_AGES_KEPT = 100
 _CLOSEST_S = 0.05  # the EKF drops what comes faster than 20 Hz
 _INTERVAL_WEIGHT = 0.02
 # What a lone receiver must state for ten seconds before the autopilot takes a position from it at all.
@@ -78,7 +78,7 @@ class MavlinkReceiver:
     _long_intervals: int = 0
     _fused_s: float = -1e9
     _aligning_since_s: float | None = None
-    _least_age_s: float = math.inf
+    _ages_s: deque[float] = field(default_factory=lambda: deque(maxlen=_AGES_KEPT))
 
     def take(self, message: GpsInput, now_s: float, *, aligned: bool, needed: bool) -> Verdict:
         """Judges one message. `aligned`: the autopilot has a position already; `needed`: no better receiver has one.
@@ -93,8 +93,8 @@ class MavlinkReceiver:
             if message.ignored & IGNORE_ALTITUDE:
                 self.flaws[Flaw.NO_ALTITUDE] += 1
             if message.age_s is not None:
-                self._least_age_s = min(self._least_age_s, message.age_s)
-                if message.age_s - self._least_age_s > LATEST_S:
+                self._ages_s.append(message.age_s)
+                if message.age_s - min(self._ages_s) > LATEST_S:
                     self.flaws[Flaw.LATE] += 1
         return verdict
 
