@@ -60,9 +60,9 @@ class LocalizerSettings:
     mount_sigma_deg: float = 0.25  # constant error of mount and attitude
     heading_error_deg: float = 12.0  # largest heading error looked for when the place is unknown
     height_error: float = 0.08  # largest relative height error looked for
-    map_sigma_m: float = 1.0  # georeferencing error of the map
+    map_sigma_m: float = 1.5  # georeferencing error of the map
     max_speed_mps: float = 35.0
-    acceleration_mps2: float = 2.0
+    acceleration_mps2: float = 1.0  # of usual manoeuvres, as white noise over a second
     odometry_drift: float = 0.07  # of the distance flown: 4 degrees of heading
     search_budget_px: int = 4_500_000
     settle_probability: float = 0.999
@@ -196,6 +196,7 @@ class Localizer:
         if not grid.contains(east_m, north_m):
             return True
         column, row = grid.to_pixel(east_m, north_m)
+        row, column = min(max(row, 0.0), grid.height_px - 1.0), min(max(column, 0.0), grid.width_px - 1.0)
         return int(self._package.coverage[round(row), round(column)]) == 0
 
     def _match_age_s(self, at_ns: int) -> float:

@@ -147,8 +147,8 @@ def test_defaults_follow_imagery_and_model() -> None:
     assert default_gsd_m(0.49998, model) == 0.5
     assert default_gsd_m(5.0019, model) == 5.0
     assert default_gsd_m(0.01, model) == pytest.approx(0.5 * 10.0 / 32, rel=0.01)
-    assert default_patch_m(0.5, model) == 16.0
-    assert default_patch_m(0.1, model) == 10.0
+    assert default_patch_m(0.5, model) == 120.0
+    assert default_patch_m(5.0, model) == 160.0
     assert default_patch_m(500.0, model) == 4000.0
 
 

@@ -53,9 +53,13 @@ def default_gsd_m(imagery_gsd_m: float, model: ModelManifest) -> float:
     return float(f"{max(imagery_gsd_m, 0.5 * model.patch_m_min / model.patch_px):.3g}")
 
 
+# What a camera of 60 to 75 degrees sees at 100 m; a smaller patch throws away picture that tells places apart.
+USUAL_FOOTPRINT_M = 120.0
+
+
 def default_patch_m(gsd_m: float, model: ModelManifest) -> float:
-    """The model's patch at the map's sampling, moved into the trained range."""
-    return float(min(max(gsd_m * model.patch_px, model.patch_m_min), model.patch_m_max))
+    """The model's patch at the map's sampling, though no less than a usual footprint, within the trained range."""
+    return float(min(max(gsd_m * model.patch_px, USUAL_FOOTPRINT_M, model.patch_m_min), model.patch_m_max))
 
 
 def build_map(
