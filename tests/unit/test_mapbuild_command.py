@@ -13,6 +13,7 @@ from support.embedders import ThumbnailEmbedder
 from support.rasters import textured, write_geotiff
 from tilefix.cli import main
 from tilefix.errors import MapError, ModelError
+from tilefix.geodesy import Grid
 from tilefix.mapbuild.build import BuildOptions, build_map, default_gsd_m, default_patch_m
 from tilefix.mapbuild.inspect import check_map, info_json, info_text, printable
 from tilefix.mapbuild.package import new_package_folder
@@ -50,8 +51,10 @@ def test_build_info_check(geotiff: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert "embedding tiles: 100 %" in said.err
     assert "at 0.5 m/px" in said.out
     package = MapPackage.open(out, model=EMBEDDER.manifest)
-    # Defaults: the imagery's sampling, the model's patch at that sampling, a quarter of it.
-    assert (package.grid.gsd_m, package.manifest.patch_m, package.manifest.stride_m) == (0.5, 16.0, 4.0)
+    # Defaults: the imagery's sampling, a patch of a quarter of the 84 m that it is high, a quarter of that.
+    assert package.grid.gsd_m == 0.5
+    assert package.manifest.patch_m == pytest.approx(21.0)
+    assert package.manifest.stride_m == package.manifest.patch_m / 4.0
     assert main(["map", "info", str(out)]) == 0
     assert "CC0" in capsys.readouterr().out
     assert main(["map", "info", str(out), "--json"]) == 0
@@ -98,7 +101,7 @@ def test_what_a_person_chooses(geotiff: Path, tmp_path: Path, capsys: pytest.Cap
         (["--patch-m", "5"], "trained on patches of 10 to 4000 m"),
         (["--patch-m", "nan"], "trained on patches"),
         (["--stride-m", "-1"], "leaves gaps"),
-        (["--stride-m", "17"], "leaves gaps"),
+        (["--stride-m", "22"], "leaves gaps"),
         (["--gsd-m", "0"], "no sampling"),
         (["--gsd-m", "nan"], "no sampling"),
         (["--gsd-m", "200", "--patch-m", "200", "--stride-m", "200"], "times coarser than the imagery"),
@@ -147,9 +150,11 @@ def test_defaults_follow_imagery_and_model() -> None:
     assert default_gsd_m(0.49998, model) == 0.5
     assert default_gsd_m(5.0019, model) == 5.0
     assert default_gsd_m(0.01, model) == pytest.approx(0.5 * 10.0 / 32, rel=0.01)
-    assert default_patch_m(0.5, model) == 120.0
-    assert default_patch_m(5.0, model) == 160.0
-    assert default_patch_m(500.0, model) == 4000.0
+    assert default_patch_m(Grid(0.0, 0.0, 0.5, 4000, 4000), model) == 120.0
+    assert default_patch_m(Grid(0.0, 0.0, 5.0, 800, 900), model) == 160.0
+    assert default_patch_m(Grid(0.0, 0.0, 500.0, 99, 99), model) == 4000.0
+    assert default_patch_m(Grid(0.0, 0.0, 0.5, 400, 4000), model) == 50.0
+    assert default_patch_m(Grid(0.0, 0.0, 0.1, 300, 300), model) == 10.0
 
 
 @pytest.mark.parametrize("text", ["", "1,2,3", "1,2,3,4,5", "a,b,c,d", "0,0,0,0", "5,0,1,1", "nan,0,1,1", "0,-90,1,90"])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tilefix.errors import MapError
+from tilefix.geodesy import Grid
 from tilefix.manifest import ModelManifest
 from tilefix.mapbuild.imagery import open_imagery
 from tilefix.mapbuild.package import (
@@ -57,9 +58,14 @@ def default_gsd_m(imagery_gsd_m: float, model: ModelManifest) -> float:
 USUAL_FOOTPRINT_M = 120.0
 
 
-def default_patch_m(gsd_m: float, model: ModelManifest) -> float:
-    """The model's patch at the map's sampling, though no less than a usual footprint, within the trained range."""
-    return float(min(max(gsd_m * model.patch_px, USUAL_FOOTPRINT_M, model.patch_m_min), model.patch_m_max))
+def default_patch_m(grid: Grid, model: ModelManifest) -> float:
+    """The model's patch at the map's sampling, though no less than a usual footprint, within the trained range.
+
+    On a map under four footprints wide, a quarter of its shorter side stands for the footprint.
+    """
+    shorter_m = min(grid.width_px, grid.height_px) * grid.gsd_m
+    least_m = max(min(USUAL_FOOTPRINT_M, shorter_m / 4.0), model.patch_m_min)
+    return float(min(max(grid.gsd_m * model.patch_px, least_m), model.patch_m_max))
 
 
 def build_map(
@@ -81,9 +87,9 @@ def build_map(
         layout = layout_of(source, options.bbox)
         model = embedder.manifest
         gsd_m = options.gsd_m if options.gsd_m is not None else default_gsd_m(layout.gsd_m, model)
-        patch_m = options.patch_m if options.patch_m is not None else default_patch_m(gsd_m, model)
-        stride_m = options.stride_m if options.stride_m is not None else patch_m / _STRIDES_PER_PATCH
         grid = layout.grid(gsd_m)
+        patch_m = options.patch_m if options.patch_m is not None else default_patch_m(grid, model)
+        stride_m = options.stride_m if options.stride_m is not None else patch_m / _STRIDES_PER_PATCH
         check_tiling(grid, embedder, patch_m, stride_m, "--patch-m, --stride-m")
         with new_package_folder(out) as folder:
             pixels, coverage = create_arrays(folder, grid)
