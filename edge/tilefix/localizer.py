@@ -62,7 +62,7 @@ class LocalizerSettings:
     height_error: float = 0.08  # largest relative height error looked for
     map_sigma_m: float = 1.5  # georeferencing error of the map
     max_speed_mps: float = 35.0
-    acceleration_mps2: float = 1.0  # of usual manoeuvres, as white noise over a second
+    acceleration_mps2: float = 1.5  # of usual manoeuvres, as white noise over a second
     odometry_drift: float = 0.07  # of the distance flown: 4 degrees of heading
     search_budget_px: int = 4_500_000
     settle_probability: float = 0.999

@@ -80,3 +80,19 @@ def test_a_sharp_match_counts_along_its_sharp_axis() -> None:
     offset.observe(3.0, 3.0, Covariance(0.01, 0.0, 900.0))
     assert offset.east_m == pytest.approx(3.0, abs=0.02)
     assert offset.north_m == pytest.approx(0.03, abs=0.02)
+
+
+def test_a_steadier_attitude_than_stated_sharpens_velocity() -> None:
+    rng = np.random.default_rng(5)
+    sigmas = {}
+    for name, real_sigma in (("steady", 0.05), ("as stated", 0.8)):
+        odometry = Odometry(1.0)
+        throw = rng.normal(0.0, real_sigma, 2)
+        for _ in range(120):
+            odometry.propagate(0.25)
+            nxt = rng.normal(0.0, real_sigma, 2)
+            odometry.observe(3.0 + nxt[0] - throw[0], nxt[1] - throw[1], 0.8, 0.05)
+            throw = nxt
+        sigmas[name] = math.sqrt(odometry.velocity_covariance().ee)
+        assert abs(odometry.velocity_mps[0] - 12.0) < 3.0 * sigmas[name]
+    assert sigmas["steady"] < 0.7 * sigmas["as stated"]
