@@ -11,7 +11,6 @@ import numpy as np
 
 from tilefix.types import Covariance, Float64Array
 
-
 # Share of the newest innovation in the running estimate of the attitude's noise: about the last twenty frames count.
 NOISE_MEMORY = 0.05
 
