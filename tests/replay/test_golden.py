@@ -113,9 +113,11 @@ def _changes(new: Mapping[str, str], old: Mapping[str, str], local: LocalFrame) 
         changed.append(f"position moved by {moved_m:.3f} m")
     if not math.isclose(float(new["sigma_m"]), float(old["sigma_m"]), rel_tol=SIGMA_SHARE):
         changed.append(f"sigma {new['sigma_m']} m, not {old['sigma_m']} m")
-    for name in ("velocity_east_mps", "velocity_north_mps"):
-        if bool(new[name]) != bool(old[name]) or abs(float(new[name] or 0) - float(old[name] or 0)) > VELOCITY_MPS:
-            changed.append(f"{name} {new[name] or '-'}, not {old[name] or '-'}")
+    changed += [
+        f"{name} {new[name] or '-'}, not {old[name] or '-'}"
+        for name in ("velocity_east_mps", "velocity_north_mps")
+        if bool(new[name]) != bool(old[name]) or abs(float(new[name] or 0) - float(old[name] or 0)) > VELOCITY_MPS
+    ]
     return changed
 
 
