@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -13,17 +15,23 @@ BRIGHT_LEVEL = 250
 MAX_BRIGHT_SHARE = 0.6
 MIN_MEAN_EDGE = 0.35  # grey levels per pixel at the map's sampling; open water has about 0.5, fog 0.1
 MAX_GATE_SIDE_PX = 512
+MIN_SIDE_PX = 16  # of a frame: fewer pixels show nothing, and no camera model is made for them
+MAX_AGL_M = 1e6  # above it a height is a broken number, whatever the map
 
 
 def state_refusal(state: VehicleState) -> Reason | None:
-    """Why this vehicle state cannot carry a fix, or `None`."""
-    if state.roll_deg is None or state.pitch_deg is None:
+    """Why this vehicle state cannot carry a fix, or `None`. What is not finite is unknown."""
+    if not (_is_known(state.roll_deg) and _is_known(state.pitch_deg)):
         return Reason.NO_ATTITUDE
-    if state.yaw_deg is None:
+    if not _is_known(state.yaw_deg):
         return Reason.NO_HEADING
-    if state.agl_m is None or not state.agl_m > 0.0:
+    if state.agl_m is None or not 0.0 < state.agl_m < MAX_AGL_M:
         return Reason.NO_HEIGHT
     return None
+
+
+def _is_known(angle_deg: float | None) -> bool:
+    return angle_deg is not None and math.isfinite(angle_deg)
 
 
 def picture_refusal(image: UInt8Array) -> Reason | None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from tilefix.belief import Belief, Mode
 from tilefix.camera import CameraModel, Mount
-from tilefix.gates import picture_refusal, state_refusal
+from tilefix.gates import MIN_SIDE_PX, picture_refusal, state_refusal
 from tilefix.mappackage import MapPackage
 from tilefix.motion import Placed, motion_between
 from tilefix.ports import Embedder
@@ -66,6 +66,7 @@ class LocalizerSettings:
     odometry_drift: float = 0.07  # of the distance flown: 4 degrees of heading
     search_budget_px: int = 4_500_000
     settle_probability: float = 0.999
+    settle_evidence: float = 16.0  # log likelihood ratio that the pictures alone must give, hint or no hint
     settle_z_score: float = 7.0
     settle_support: float = 0.45
     track_z_score: float = 5.0
@@ -206,6 +207,8 @@ class Localizer:
 
     def _look(self, frame: Frame, state: VehicleState) -> _Look | Reason:
         height, width = frame.image.shape[:2]
+        if min(height, width) < MIN_SIDE_PX:
+            return Reason.BLURRED
         if (width, height) != (self._rectifier.camera.width, self._rectifier.camera.height):
             self._rectifier = Rectifier(self._camera.scaled_to(width, height), self._mount)
         if refusal := state_refusal(state):
@@ -347,6 +350,7 @@ class Localizer:
         )
         return (
             mode.probability >= s.settle_probability
+            and self._belief.evidence_near(mode.east_m, mode.north_m) >= s.settle_evidence
             and away_m <= 2.5 * self._belief.cell_m
             and best.peak.z_score >= s.settle_z_score
             and best.support >= s.settle_support

@@ -41,6 +41,11 @@ def test_unusable_pictures_are_refused(image, reason) -> None:
         ({"agl_m": None}, Reason.NO_HEIGHT),
         ({"agl_m": 0.0}, Reason.NO_HEIGHT),
         ({"agl_m": float("nan")}, Reason.NO_HEIGHT),
+        ({"agl_m": float("inf")}, Reason.NO_HEIGHT),
+        ({"agl_m": 1e308}, Reason.NO_HEIGHT),
+        ({"roll_deg": float("nan")}, Reason.NO_ATTITUDE),
+        ({"pitch_deg": float("-inf")}, Reason.NO_ATTITUDE),
+        ({"yaw_deg": float("nan")}, Reason.NO_HEADING),
     ],
 )
 def test_unknown_state_is_refused(missing, reason) -> None:

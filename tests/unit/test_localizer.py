@@ -165,6 +165,8 @@ def test_reset_forgets_the_place(package) -> None:
         ({"roll_deg": 50.0}, Reason.TILTED),
         ({"agl_m": 5.0}, Reason.OUT_OF_SCALE),
         ({"agl_m": 90000.0}, Reason.OUT_OF_SCALE),
+        ({"yaw_deg": math.nan}, Reason.NO_HEADING),
+        ({"agl_m": math.inf}, Reason.NO_HEIGHT),
     ],
 )
 def test_frames_that_cannot_be_used_say_why(package, changed, reason) -> None:
@@ -206,3 +208,11 @@ def test_a_frame_of_another_size_is_scaled(package) -> None:
     localizer = localizer_on(package, camera=CAMERA.scaled_to(640, 480))
     answers = fly(localizer, package, range(16))
     assert error_m(answers[-1], 15) < 2.0
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (0, 0, 3), (15, 400, 3)])
+def test_a_frame_of_hardly_any_pixels_is_refused(package, shape) -> None:
+    localizer, k = tracking(package)
+    answer = localizer.process(Frame(np.full(shape, 90, np.uint8), (k + 1) * STEP_NS, k), state(k))
+    assert answer.reason is Reason.BLURRED
+    assert error_m(fly(localizer, package, range(k + 1, k + 3))[-1], k + 2) < 2.0
