@@ -12,6 +12,7 @@ from tilefix.register import MapCorrelator, Surface, Template, background_spread
 from tilefix.types import Float32Array
 
 BLOCK_PX = 512
+MAX_TILES_ACROSS = 4096  # a lattice finer than this, of a map from outside, is taken coarser: memory stays bounded
 
 # Log likelihood ratio of a correlation peak, from its z-score: right places against the best of a cell elsewhere.
 RATIO_SLOPE = 1.5
@@ -82,10 +83,10 @@ class Searcher:
         out = np.full((belief.rows, belief.columns), np.nan, np.float32)
         if not len(self._centres):
             return out
-        step_m = _spacing(self._centres)
         easts, norths = belief.centres()
-        low = self._centres.min(axis=0)
-        size = np.ceil((self._centres.max(axis=0) - low) / step_m).astype(int) + 1
+        low, high = self._centres.min(axis=0), self._centres.max(axis=0)
+        step_m = max(_spacing(self._centres), float((high - low).max()) / MAX_TILES_ACROSS)
+        size = np.ceil((high - low) / step_m).astype(int) + 1
         coarse = np.full((size[1], size[0]), -np.inf, np.float32)
         index = np.rint((self._centres - low) / step_m).astype(int)
         np.maximum.at(coarse, (index[:, 1], index[:, 0]), tile_evidence)
@@ -138,7 +139,8 @@ def gather(
     spread = background_spread(np.concatenate([s.values[::3, ::3].ravel() for s in looked])) if looked else np.inf
     for surface in looked:
         _pool(surface, patch_offset_m, belief, z_score)
-    z_score /= np.float32(spread)
+    with np.errstate(invalid="ignore"):  # where nobody looked, or nothing tells the scores apart
+        z_score /= np.float32(spread)
     ratio = peak_log_ratio(np.where(np.isfinite(z_score), z_score, np.float32(np.nan)))
     if tiles is not None:
         ratio = np.where(np.isfinite(ratio), ratio + np.nan_to_num(tiles, nan=0.0), tiles).astype(np.float32)

@@ -1,0 +1,72 @@
+"""One frame's evidence: on the cells it belongs to, bounded whatever the map says."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from support.scenes import noise_ground
+from tilefix.belief import Belief
+from tilefix.geodesy import Grid
+from tilefix.rectify import Patch
+from tilefix.register import MapCorrelator, Template
+from tilefix.search import Searcher, gather, tile_log_ratio
+
+GRID = Grid(-100.0, 100.0, 0.5, 400, 400)
+GROUND = noise_ground(4, 400)
+COVER = np.full((400, 400), 255, np.uint8)
+
+
+def correlator(ground=GROUND, cover=COVER) -> MapCorrelator:
+    return MapCorrelator(ground, cover, GRID, 1)
+
+
+def template(row: int, column: int, size_px: int = 97) -> Template:
+    """The map itself, cut with its centre at a pixel."""
+    half = size_px // 2
+    cut = GROUND[row - half : row + half + 1, column - half : column + half + 1]
+    return Template(Patch(cut, np.ones(cut.shape[:2], bool), 0.5, 0.0, 0.0))
+
+
+def everywhere(centres, tiles, where: MapCorrelator, patch_offset_m=(0.0, 0.0)):
+    belief = Belief(GRID, 3.0)
+    searcher = Searcher(np.asarray(centres, np.float32), 4_000_000)
+    evidence = searcher.everywhere(where, template(152, 260), patch_offset_m, belief, np.asarray(tiles, np.float32))
+    return belief, evidence
+
+
+def test_the_best_cell_is_the_vehicles_not_the_patchs() -> None:
+    offset_m = (9.0, -6.0)
+    belief, evidence = everywhere([[0.0, 0.0]], [0.0], correlator(), offset_m)
+    east_m, north_m = GRID.to_local(260, 152)
+    best = np.unravel_index(int(np.nanargmax(evidence.log_ratio)), evidence.log_ratio.shape)
+    assert best == belief.cell_of(east_m - offset_m[0], north_m - offset_m[1])
+
+
+def test_tiles_speak_for_the_ground_around_them() -> None:
+    dark = correlator(cover=np.zeros_like(COVER))
+    belief, evidence = everywhere([[-50.0, 50.0], [0.0, 50.0], [50.0, 0.0]], [0.0, 1.5, 0.5], dark)
+    assert not evidence.surfaces
+    assert evidence.log_ratio[belief.cell_of(4.0, 46.0)] == 1.5
+    assert evidence.log_ratio[belief.cell_of(46.0, 4.0)] == 0.5
+    assert np.isnan(evidence.log_ratio[belief.cell_of(-50.0, 0.0)])
+
+
+def test_a_map_without_imagery_or_detail_is_no_evidence() -> None:
+    for where in (correlator(cover=np.zeros_like(COVER)), correlator(ground=np.full_like(GROUND, 90))):
+        belief, _ = everywhere([[0.0, 0.0]], [0.0], where)
+        surface = where.search(template(150, 260), 0, 0, 400, 400, keep=False)
+        evidence = gather([surface], (0.0, 0.0), belief, None)
+        assert not (evidence.log_ratio > 0.0).any()
+
+
+def test_two_tiles_a_hair_apart_on_a_wide_map_cost_no_more_memory() -> None:
+    wide = [[0.0, 0.0], [0.01, 0.01], [4e5, 4e5]]
+    belief, evidence = everywhere(wide, [1.0, 0.0, 0.0], correlator(cover=np.zeros_like(COVER)))
+    assert evidence.log_ratio[belief.cell_of(1.0, 1.0)] == 1.0
+
+
+def test_similarities_without_spread_tell_nothing_apart() -> None:
+    assert len(set(tile_log_ratio(np.full(5, 0.3, np.float32)).tolist())) == 1
+    assert math.isfinite(float(tile_log_ratio(np.zeros(1, np.float32))[0]))
