@@ -124,6 +124,9 @@ _LIMITS_BY_UNIT = {
     "_probability": (0.0, 1.0),
     "_score": (0.0, 100.0),
     "_support": (0.0, 1.0),
+    "_evidence": (0.0, 100.0),
+    "_error": (0.0, 0.5),
+    "_drift": (0.0, 1.0),
 }
 
 

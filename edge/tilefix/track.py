@@ -55,7 +55,7 @@ class Odometry:
         if self.has_velocity:
             predicted_m2 = 0.5 * float(np.trace(self._covariance[:2, :2])) + motion_sigma_m**2
             surplus_m2 = 0.5 * float(innovation @ innovation) - predicted_m2
-            share = min(max(surplus_m2 / attitude_sigma_m**2, 0.0), 4.0)
+            share = min(max(surplus_m2 / max(attitude_sigma_m, 1e-6) ** 2, 0.0), 4.0)
             self._attitude_share += NOISE_MEMORY * (share - self._attitude_share)
         noise = (min(self._attitude_share, 1.0) * attitude_sigma_m**2 + motion_sigma_m**2) * np.eye(2)
         gain = self._covariance[:, :2] @ np.linalg.inv(self._covariance[:2, :2] + noise)

@@ -152,3 +152,10 @@ def test_no_text_gets_anything_but_a_configuration_or_its_error(
     path.write_text(text, encoding="utf-8", errors="replace")
     with pytest.raises(ConfigError):
         load_config(path)
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(LocalizerSettings), ids=lambda field: field.name)
+def test_every_setting_of_the_localizer_has_limits(tmp_path: Path, field: dataclasses.Field[float]) -> None:
+    for value in ("-1", "10_000_000_000"):
+        with pytest.raises(ConfigError, match=rf":11: {field.name} = .* is out of range"):
+            _load(tmp_path, f"{LEAST}[localizer]\n{field.name} = {value}{'' if field.type == 'int' else '.0'}\n")

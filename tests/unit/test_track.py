@@ -96,3 +96,11 @@ def test_a_steadier_attitude_than_stated_sharpens_velocity() -> None:
         sigmas[name] = math.sqrt(odometry.velocity_covariance().ee)
         assert abs(odometry.velocity_mps[0] - 12.0) < 3.0 * sigmas[name]
     assert sigmas["steady"] < 0.7 * sigmas["as stated"]
+
+
+def test_an_attitude_stated_without_noise_is_allowed() -> None:
+    odometry = Odometry(1.0)
+    for _ in range(20):
+        odometry.propagate(0.5)
+        odometry.observe(5.0, 0.0, 0.0, 0.1)
+    assert odometry.velocity_mps == pytest.approx((10.0, 0.0), abs=0.1)
