@@ -189,7 +189,8 @@ class Daemon:
             for order in orders:
                 order()
             estimate = self._localizer.process(frame, state, self.timer)
-            forecast = Forecast.after(frame.captured_ns, self._localizer.predict)
+            # A frame older than the one before is answered for that one's instant: before it nothing is predicted.
+            forecast = Forecast.after(estimate.at_ns, self._localizer.predict)
             with self._lock:
                 if not self._orders:
                     self._forecasts.append(forecast)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from support.daemons import FakeFrames, FakeLink, FakeLocalizer, S, frame
 from tilefix.daemon import Daemon
 from tilefix.links.messages import HealthState, PositionReport
 from tilefix.publisher import Publisher, PublishSettings
+from tilefix.timing import StageTimer
 from tilefix.types import Fix, Frame, NoFix, Reason, VehicleState
 
 
@@ -66,6 +68,24 @@ def test_positions_go_out_at_ten_hertz_dated_by_the_delay() -> None:
         # What is sent holds for its instant: 5 m/s east.
         assert (report.lon_deg - 8.0) * 76_000.0 == pytest.approx(5.0 * report.at_ns / S, abs=0.05)
     assert all(later.at_ns > earlier.at_ns for earlier, later in itertools.pairwise(sent))
+
+
+def test_a_frame_older_than_the_one_before_does_not_hold_the_position_back() -> None:
+    class Late(FakeLocalizer):
+        def process(self, frame: Frame, state: VehicleState, timer: StageTimer | None = None) -> Fix | NoFix:
+            if frame.captured_ns <= self._at_ns:
+                return self.predict(self._at_ns)
+            return super().process(frame, state, timer)
+
+        def predict(self, at_ns: int) -> Fix | NoFix:
+            answer = super().predict(max(at_ns, self._at_ns))
+            return replace(answer, at_ns=at_ns)
+
+    rig = Rig(Late())
+    rig.fly(2.0)
+    rig.daemon.look(frame(rig.clock.now_ns() - S, 1000))
+    for report in rig.fly(0.5, frames=False):
+        assert (report.lon_deg - 8.0) * 76_000.0 == pytest.approx(5.0 * report.at_ns / S, abs=0.05)
 
 
 def test_the_heartbeat_beats_once_a_second_and_tells_the_state() -> None:
