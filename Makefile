@@ -31,8 +31,8 @@ test: check
 	$(BIN)/pytest
 	PYTHON_TESTED=$(BIN)/python tests/other_pythons.sh
 
-bench: $(VENV)/.everything
-	$(BIN)/python tools/bench.py
+bench: $(VENV)/.flies
+	$(BIN)/python tools/benchmark_localizer.py
 
 clean:
 	rm -rf .venv* out build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
