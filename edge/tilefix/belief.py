@@ -22,6 +22,7 @@ import numpy.typing as npt
 from tilefix.geodesy import Grid
 from tilefix.types import Float32Array
 
+GATHERED_RANGE = (-20.0, 60.0)  # of the evidence that one cell can hold
 NOWHERE_PRIOR = 0.1  # that the vehicle is off the map or the map out of date, at a fresh start
 NOWHERE_LOG_FLOOR = -9.0  # however good the history, this much doubt stays: being carried away is noticed
 # Share of the belief that is spread over the map each frame: the doubt that the vehicle is where it was thought to be
@@ -75,6 +76,7 @@ class Belief:
         self._fresh = log.astype(np.float32)
         self._log = self._fresh.copy()
         self._recent = np.zeros_like(self._log)
+        self._gathered = np.zeros_like(self._log)
         self._nowhere = math.log(NOWHERE_PRIOR)
         self._offset_east_m = self._offset_north_m = 0.0
         self._blur_m2 = 0.0
@@ -104,6 +106,7 @@ class Belief:
             fill = float(self._fresh.min())
             self._log = _shifted(self._log, rows, columns, fill)
             self._recent = _shifted(self._recent, rows, columns, 0.0)
+            self._gathered = _shifted(self._gathered, rows, columns, 0.0)
         self._widen(sigma_m * sigma_m)
 
     def move_unknown(self, reach_m: float) -> None:
@@ -119,6 +122,7 @@ class Belief:
             kernel = np.ones((2 * min(steps, self.rows) + 1, 2 * min(steps, self.columns) + 1), np.uint8)
             self._log = np.maximum(self._log, np.asarray(cv2.dilate(self._log, kernel), np.float32) - 1.0)
             self._recent = np.asarray(cv2.dilate(self._recent, kernel), np.float32)
+            self._gathered = np.asarray(cv2.dilate(self._gathered, kernel), np.float32)
             self._blur_m2 = 0.0
 
     def update(self, log_ratio: Float32Array, new_ground: float) -> None:
@@ -128,7 +132,9 @@ class Belief:
         self._recent = np.where(
             looked, (1.0 - RECENT_SHARE) * self._recent + RECENT_SHARE * evidence, 0.8 * self._recent
         ).astype(np.float32)
-        self._log += np.float32(INDEPENDENT_LOOKS * new_ground) * evidence
+        lasting = np.float32(INDEPENDENT_LOOKS * new_ground) * evidence
+        self._log += lasting
+        self._gathered = np.clip(self._gathered + lasting, *GATHERED_RANGE)
         self._normalise()
 
     def commit(self) -> None:
@@ -163,6 +169,17 @@ class Belief:
         mass[here] = 0.0
         easts, norths = self.centres()
         return Mode(float(easts[column]), float(norths[row]), own / total, float(mass.max()) / total, nowhere / total)
+
+    def evidence_near(self, east_m: float, north_m: float) -> float:
+        """Log likelihood ratio that pictures alone gave a place against "not here": what no hint can stand in for."""
+        row, column = self.cell_of(east_m, north_m)
+        reach = MODE_REACH_CELLS
+        here = (
+            slice(max(row - reach, 0), max(row + reach + 1, 0)),
+            slice(max(column - reach, 0), max(column + reach + 1, 0)),
+        )
+        gathered = self._gathered[here] + self._recent[here]
+        return float(gathered.max()) if gathered.size else 0.0
 
     def probability_near(self, east_m: float, north_m: float, radius_m: float) -> float:
         """Probability of lying within a square of half side `radius_m` around a place."""

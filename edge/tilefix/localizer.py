@@ -66,6 +66,7 @@ class LocalizerSettings:
     odometry_drift: float = 0.07  # of the distance flown: 4 degrees of heading
     search_budget_px: int = 4_500_000
     settle_probability: float = 0.999
+    settle_evidence: float = 16.0  # log likelihood ratio that the pictures alone must give, hint or no hint
     settle_z_score: float = 7.0
     settle_support: float = 0.45
     track_z_score: float = 5.0
@@ -349,6 +350,7 @@ class Localizer:
         )
         return (
             mode.probability >= s.settle_probability
+            and self._belief.evidence_near(mode.east_m, mode.north_m) >= s.settle_evidence
             and away_m <= 2.5 * self._belief.cell_m
             and best.peak.z_score >= s.settle_z_score
             and best.support >= s.settle_support

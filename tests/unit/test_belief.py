@@ -128,3 +128,18 @@ def test_commit_outlives_a_weaker_look() -> None:
     for _ in range(3):
         belief.update(looked(belief, {(0.0, 0.0): 0.0}, elsewhere=0.0), 0.0)
     assert belief.mode().probability > 0.96
+
+
+def test_a_hint_is_no_evidence() -> None:
+    hinted, open_minded = Belief(GRID, 4.0), Belief(GRID, 4.0)
+    hinted.start_near(10.0, 10.0, 8.0)
+    for belief in (hinted, open_minded):
+        assert belief.evidence_near(10.0, 10.0) == 0.0
+        for _ in range(3):
+            belief.update(looked(belief, {(10.0, 10.0): 6.0}), 0.05)
+        belief.move(8.0, 0.0, 0.1)
+    assert hinted.mode().probability > 0.99 > open_minded.mode().probability
+    # 6 x (1/2 + 1/4 + 1/8) recent, 3 x 4 x 0.05 x 6 lasting.
+    assert hinted.evidence_near(18.0, 10.0) == pytest.approx(5.25 + 3.6, abs=0.01)
+    assert open_minded.evidence_near(18.0, 10.0) == hinted.evidence_near(18.0, 10.0)
+    assert hinted.evidence_near(900.0, 0.0) == 0.0

@@ -73,6 +73,21 @@ def test_equal_inputs_give_equal_answers(package) -> None:
     assert fly(localizer_on(package), package, range(14)) == fly(localizer_on(package), package, range(14))
 
 
+def test_a_hint_does_not_make_a_likeness_a_fix(package) -> None:
+    """Other ground that shares one plot with the map, and a hint that points right at it."""
+    alike = noise_ground(78, 1000)
+    plot = (slice(422, 518), slice(220, 340))
+    alike[plot] = package.imagery[plot]
+    fixes = {}
+    for evidence in (LocalizerSettings().settle_evidence, 0.0):
+        localizer = localizer_on(package, LocalizerSettings(settle_evidence=evidence))
+        localizer.hint(*package.frame.to_geodetic(*place(0)), 20.0)
+        answers = [localizer.process(seen(package, k, ground=alike), state(k)) for k in range(8)]
+        fixes[evidence] = sum(isinstance(answer, Fix) for answer in answers)
+    assert fixes[LocalizerSettings().settle_evidence] == 0
+    assert fixes[0.0] > 0  # the scene does tempt: without that demand the hint would have been believed
+
+
 def test_ground_that_is_not_on_the_map_gives_no_fix(package) -> None:
     elsewhere = noise_ground(77, 1000)
     for hinted in (False, True):
