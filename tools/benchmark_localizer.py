@@ -12,22 +12,17 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import platform
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import cv2
-import faiss
 import numpy as np
 
+from machine import facts_of_this_machine
 from tilefix.embedders import open_embedder
-from tilefix.embedders.onnx import THREADS
 from tilefix.errors import TilefixError
 from tilefix.flight import Flight, FlightRow, open_flight
 from tilefix.localizer import Localizer, LocalizerSettings
@@ -51,7 +46,6 @@ HINT_SIGMA_M = 25.0
 WARM_UP = 3  # frames or runs, before what is counted
 BATCH = 32
 DENSE_FACTOR = 2  # map pixels to one of the level at which the demo's frames are registered
-LIBRARIES = ("numpy", "opencv-python-headless", "onnxruntime", "faiss-cpu")
 
 CLOCK = MonotonicClock()
 
@@ -235,35 +229,6 @@ def spread_of(durations_ms: Sequence[float]) -> dict[str, float]:
     return {"count": len(durations_ms), **{name: round(float(value), 3) for name, value in spread.items()}}
 
 
-def machine() -> dict[str, Any]:
-    """What the figures hold for."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {
-        "cpu": _cpu_model(),
-        "cpus": usable,
-        "load_before": round(os.getloadavg()[0], 2),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in LIBRARIES},
-        "threads": {
-            "opencv": cv2.getNumThreads(),
-            "faiss": faiss.omp_get_max_threads(),
-            "onnxruntime": THREADS,
-            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
-        },
-    }
-
-
-def _cpu_model() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-        return Path("/proc/device-tree/model").read_text(encoding="utf-8").strip("\0\n ")  # ARM boards
-    except OSError:
-        return platform.processor() or "unknown"
-
-
 def table(result: Mapping[str, Any]) -> str:
     """What a person reads: milliseconds, and the ratios that carry to other machines."""
     frames, dense, embedding = result["frames"], result["correlation"], result["embedding"]
@@ -295,7 +260,7 @@ def _cells(spread: Mapping[str, float] | None) -> str:
 
 def benchmark(options: Options) -> dict[str, Any]:
     """Everything measured, as it stands in the JSON file."""
-    facts = machine()
+    facts = facts_of_this_machine()
     embedder = open_embedder(None)
     with tempfile.TemporaryDirectory() as scratch:
         package, flight = prepare(options, embedder, Path(scratch))

@@ -14,12 +14,12 @@ benchmark_localizer = load_tool("benchmark_localizer")
 
 def test_both_ways_to_localize_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "bench" / "localizer.json"
-    small = ["--world-m", "600", "--stride-m", "120", "--frames", "8", "--repeats", "1"]
+    small = ["--world-m", "600", "--stride-m", "120", "--frames", "12", "--repeats", "1"]
     assert benchmark_localizer.main([*small, "--out", str(out)]) == 0
     result = json.loads(out.read_text())
     search, track = result["frames"]["search"], result["frames"]["track"]
     # The warm-up is not counted; a searched frame never registers, a tracked one neither embeds nor searches.
-    assert search["frame"]["count"] == 8 - benchmark_localizer.WARM_UP
+    assert search["frame"]["count"] == 12 - benchmark_localizer.WARM_UP
     assert {name: one["count"] for name, one in search["stages"].items()} == dict.fromkeys(
         ("rectify", "embed", "search", "track"), search["frame"]["count"]
     )
