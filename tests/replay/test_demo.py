@@ -63,3 +63,13 @@ def test_options_out_of_range_are_one_clear_line(
     assert cli.main(["demo", "--out", str(tmp_path / "out"), *arguments]) == 2
     assert arguments[0] in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_generated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert cli.main(["demo", "--out", str(tmp_path / "file" / "demo")]) == 2
+    said = capsys.readouterr().err
+    assert "cannot write here" in said
+    assert "generating" not in said

@@ -152,8 +152,10 @@ def test_a_serial_line_that_is_not_there_is_tried_again() -> None:
     ],
 )
 def test_a_url_that_is_none_is_refused(url: str) -> None:
-    with pytest.raises(LinkError):
+    with pytest.raises(LinkError) as caught:
         open_transport(url, MonotonicClock())
+    assert caught.value.where == url
+    assert caught.value.mend
 
 
 def test_a_port_in_use_is_refused_with_the_mend() -> None:

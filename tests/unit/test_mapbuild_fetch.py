@@ -228,6 +228,13 @@ def test_a_folder_of_other_things_or_another_licence(provider: Provider, tmp_pat
     assert len(provider.paths) == 1
 
 
+def test_a_folder_that_cannot_be_made(provider: Provider, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(MapError, match="cannot write"):
+        run(options(provider, 1, 1), tmp_path / "file" / "tiles")
+    assert provider.paths == []
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -280,5 +280,7 @@ def open_transport(url: str, clock: Clock) -> Transport:
             raise LinkError(f"no host {place}: {error}", where=url, mend="write its IPv4 address") from error
     try:
         return makers[scheme](place, int(number))
+    except LinkError as error:
+        raise LinkError(error.what, where=url, mend=error.mend) from error
     except OSError as error:
         raise LinkError(f"cannot open: {error.strerror}", where=url, mend="is the port in use already?") from error

@@ -55,6 +55,12 @@ def run(args: argparse.Namespace) -> int:
     ):
         if not low <= value <= high:
             raise TilefixError(f"{name} {value:g} is out of range", mend=f"give {low:g} to {high:g}")
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TilefixError(
+            f"cannot write here: {error.strerror}", where=options.out, mend="give another --out"
+        ) from error
     summary = demonstrate(options)
     sys.stdout.write(f"{table(summary)}\n{options.out / 'report.html'}\n")
     return 0
