@@ -32,10 +32,10 @@ from tilefix.tileindex import TileIndex
 from tilefix.types import Covariance, Fix, FixKind, Frame, NoFix, Reason, UInt8Array, VehicleState
 
 BASELINE_PATCH_M = 90.0
-BASELINE_GSD_M = 0.5
+BASELINE_GSD_M = 0.5  # on a coarser map the patch keeps its pixels, as far as the footprint reaches
 BASELINE_MIN_PEAK = 0.2
 MIN_VARIANCE = 0.1
-DENSE_FACTOR = 2
+DENSE_FACTOR = 2  # on maps as fine as the baseline; coarser ones are taken as they are
 SIFT_RATIO = 0.8
 SIFT_MIN_INLIERS = 8
 SIFT_REPROJECTION_PX = 3.0
@@ -69,8 +69,9 @@ class Seen:
 
 
 def dense(package: MapPackage) -> Callable[[Seen], Place]:
-    """What the localizer registers with: edge orientations, all of the frame, twice the map's ground sampling."""
-    correlator = MapCorrelator(package.imagery, package.coverage, package.grid, DENSE_FACTOR)
+    """What the localizer registers with: edge orientations, all of the frame, at about 1 m/px or the map's sampling."""
+    factor = DENSE_FACTOR if package.grid.gsd_m <= BASELINE_GSD_M else 1
+    correlator = MapCorrelator(package.imagery, package.coverage, package.grid, factor)
     level = correlator.level
     settings = LocalizerSettings()
 
@@ -92,7 +93,7 @@ def dense(package: MapPackage) -> Callable[[Seen], Place]:
 
 
 def magnitudes(package: MapPackage) -> Callable[[Seen], Place]:
-    """The baseline: normalised cross-correlation of the square root of the gradient's magnitude, 90 m at 0.5 m/px."""
+    """The baseline: normalised cross-correlation of the root of the gradient's magnitude, 90 m at 0.5 m/px."""
     grid = package.grid
     gsd_m = max(BASELINE_GSD_M, grid.gsd_m)
     scale = grid.gsd_m / gsd_m
@@ -103,7 +104,8 @@ def magnitudes(package: MapPackage) -> Callable[[Seen], Place]:
     sums, squares = cv2.integral2(field, sdepth=cv2.CV_64F, sqdepth=cv2.CV_64F)
 
     def locate(seen: Seen) -> Place:
-        patch = seen.patch(gsd_m, BASELINE_PATCH_M)
+        reach_m = 0.7 * math.sqrt(seen.view.area_m2)  # a turned footprint holds about that square
+        patch = seen.patch(gsd_m, min(BASELINE_PATCH_M / BASELINE_GSD_M * gsd_m, max(reach_m, BASELINE_PATCH_M)))
         template = _root_magnitude(patch.image)
         scores = cv2.matchTemplate(field, template, cv2.TM_CCOEFF_NORMED)
         # Ground without features divides by nothing.

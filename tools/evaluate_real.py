@@ -77,7 +77,8 @@ class Evaluation:
         return naip_map(self.data, int(name.rpartition("_")[2]), path, self.embedder)
 
     def replay(self, part: str, flight: str, map_name: str, hint: str) -> tuple[Row, tuple[Answer, ...]]:
-        """Replays a prepared flight; `hint`: none, first (truth) or centre (of the map)."""
+        """Replays a prepared flight; `hint`: none, first (truth), centre (of the map), or mirrored (the first truth's
+        image, where a mirrored map looks most like the flight)."""
         package = self.map(map_name)
         opened = open_flight(self.out / flight)
         place: Hint | None = None
@@ -87,6 +88,11 @@ class Evaluation:
             grid = package.grid
             middle_m = 0.5 * (grid.west_m + grid.east_m), 0.5 * (grid.south_m + grid.north_m)
             place = Hint(*package.frame.to_geodetic(*middle_m), CENTRE_SIGMA_M)
+        elif hint == "mirrored":
+            truth = first_truth(opened, HINT_SIGMA_M)
+            east_m, north_m = package.frame.to_local(truth.lat_deg, truth.lon_deg)
+            image_m = package.grid.west_m + package.grid.east_m - east_m, north_m
+            place = Hint(*package.frame.to_geodetic(*image_m), HINT_SIGMA_M)
         title = f"{flight} on {map_name}, hint: {hint}"
         out = self.out / "replays" / f"{flight}_on_{map_name}_{hint}"
         result = run_replay(opened, package, self.embedder, hint=place, out=out, title=title)
@@ -104,7 +110,7 @@ class Evaluation:
         """What must give no fix: the orthophoto mirrored, and pictures of other places."""
         for name, prepare in FLIGHTS.items():
             prepare(self.data, self.out / name)
-        for hint in ("centre", "first", "none"):
+        for hint in ("centre", "first", "mirrored", "none"):
             yield self.replay("negative", "nust", "map_nust_mirrored", hint)[0]
         for flight in ("brighton_40m", "brighton_120m", "lewis_100m"):
             for hint in ("centre", "none"):
@@ -123,6 +129,15 @@ class Evaluation:
             yield row
         p50, p99 = (sorted(getattr(row, key) for row in rows) for key in ("latency_p50_ms", "latency_p99_ms"))
         yield Row("naip", "all years", "all other years", "none", score(everything), p50[len(p50) // 2], p99[-1])
+
+    def registration(self) -> dict[str, list[dict[str, object]]]:
+        """Ways to register one frame, on the real flight and on two years six apart."""
+        prepare_nust(self.data, self.out / "nust")
+        naip_flight(self.map("map_naip_2014"), 2014, self.out / "naip_2014")
+        return {
+            f"{flight} on {name}": compare(open_flight(self.out / flight), self.map(name), self.embedder)
+            for flight, name in (("nust", "map_nust"), ("naip_2014", "map_naip_2020"))
+        }
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -161,14 +176,11 @@ def evaluate(evaluation: Evaluation, parts: Sequence[str]) -> None:
             rows += [
                 Row(**{**row, "score": Score(**row["score"])}) for row in earlier["replays"] if row["part"] == part
             ]
-    compared = earlier["registration"]
-    if "registration" in parts:
-        prepare_nust(evaluation.data, evaluation.out / "nust")
-        flight = open_flight(evaluation.out / "nust")
-        compared = compare(flight, evaluation.map("map_nust"), evaluation.embedder)
+    compared = evaluation.registration() if "registration" in parts else earlier["registration"]
     text = f"Model {model.name}, SHA-256 {model.sha256[:12]}.\n"
     text += "\n" + markdown(rows) if rows else ""
-    text += "\n" + registration_table(compared) if compared else ""
+    for pair, table in compared.items():
+        text += f"\n{pair}:\n\n{registration_table(table)}"
     result = {**state, "replays": [asdict(row) for row in rows], "registration": compared}
     write_results(evaluation.out, {"results.md": text, "results.json": json.dumps(result, indent=2) + "\n"})
     print("\n" + text, end="")
@@ -180,7 +192,7 @@ def _earlier(path: Path, state: dict[str, Any]) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
         if {key: found.get(key) for key in state} == state:
             return dict(found)
-    return {"replays": [], "registration": []}
+    return {"replays": [], "registration": {}}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
