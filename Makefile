@@ -1,5 +1,9 @@
 # The commands of the house. `make demo` and `make test` do all set-up themselves.
-PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.10 python3))
+# The first supported Python that works (a version manager leaves names without an interpreter behind them).
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
+	$$p -c 'import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null \
+	&& echo $$p && break; done)
+NO_PYTHON = no Python 3.10 to 3.12 with venv here: install one, or give PYTHON=/path/to/it
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
@@ -9,12 +13,12 @@ PIP := $(BIN)/pip --disable-pip-version-check
 setup: $(VENV)/.everything
 
 $(VENV)/.flies: setup.cfg constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/python || $(or $(PYTHON),$(error $(NO_PYTHON))) -m venv $(VENV)
 	$(PIP) install -q -c constraints.txt -e .
 	touch $@
 
 $(VENV)/.everything: setup.cfg constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/python || $(or $(PYTHON),$(error $(NO_PYTHON))) -m venv $(VENV)
 	$(PIP) install -q -c constraints.txt -e '.[map,import,train,test,check]'
 	touch $@ $(VENV)/.flies
 

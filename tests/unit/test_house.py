@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import configparser
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -40,3 +42,37 @@ def test_setup_cfg_lists_every_package() -> None:
         for init in source.rglob("__init__.py")
     }
     assert listed == found
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make")
+def test_make_takes_the_first_python_that_works(tmp_path: Path) -> None:
+    for name in ("Makefile", "setup.cfg", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    names = tmp_path / "bin"
+    names.mkdir()
+
+    def put(name: str, body: str) -> None:
+        (names / name).write_text(f"#!/bin/sh\n{body}\n")
+        (names / name).chmod(0o755)
+
+    def dry_run() -> subprocess.CompletedProcess[str]:
+        make = shutil.which("make")
+        assert make is not None
+        environment = {key: value for key, value in os.environ.items() if key not in ("PYTHON", "MAKEFLAGS")}
+        return subprocess.run(
+            [make, "-n", "demo"],
+            cwd=tmp_path,
+            env={**environment, "PATH": str(names)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    put("python3.11", "exit 127")  # the name of one that a version manager has not installed
+    done = dry_run()
+    assert done.returncode == 2
+    assert "no Python 3.10 to 3.12" in done.stderr
+    put("python3.12", f'exec {sys.executable} "$@"')
+    done = dry_run()
+    assert done.returncode == 0
+    assert "|| python3.12 -m venv .venv" in done.stdout
