@@ -6,6 +6,7 @@ import contextlib
 import resource
 import sqlite3
 import struct
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -340,7 +341,7 @@ ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELEC
                 META,
                 "CREATE VIEW tiles AS SELECT 3 zoom_level, 1 tile_column, 1 tile_row, zeroblob(900000000) tile_data",
             ),
-            "usual size",
+            "usual size" if sys.version_info < (3, 11) else "too big",
         ),
         (
             (META, f"CREATE VIEW tiles AS {ENDLESS} 99 zoom_level, i tile_column, 1 tile_row, x'' tile_data FROM n"),

@@ -6,6 +6,7 @@ import json
 import math
 import re
 import sqlite3
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -152,6 +153,8 @@ def open_mbtiles(path: Path, *, zoom: int | None = None, bbox: BBox | None = Non
     except sqlite3.Error as error:
         raise MapError(f"cannot open: {error}", where=path, mend="give an MBTiles file") from error
     mend = "the file is damaged or no MBTiles; export it again"
+    if sys.version_info >= (3, 11):  # before, a view may make SQLite build a value of up to its own limit, 1 GB
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_TILE_BYTES + (1 << 20))
 
     def query(sql: str, *values: int) -> Iterator[tuple[Any, ...]]:
         steps = 0
