@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,6 +48,7 @@ MAX_FACTOR = 16
 WINDOW_PX = 72  # half side of the tracking window: wide enough to know what a wrong place scores
 RESEARCH_AFTER_S = 1.5  # without a match, the whole map is searched again, the last place being only likelier
 RETRY_SHARE = 0.75  # of the usual correlation: below it, heading and height errors are tried out again
+GRAVITY_MPS2 = 9.81
 REFINE_PX = 16  # half side of the window in which heading and height errors are tried out
 
 
@@ -170,8 +171,11 @@ class Localizer:
             seen = self._look(frame, state)
         with stage("track"):
             if isinstance(seen, Reason):
+                # Nothing is seen of the motion, but a vehicle that leans accelerates.
+                self._odometry.expect(_leaning_mps2(state))
                 self._move_blind(frame.captured_ns)
             else:
+                self._odometry.expect(0.0)
                 self._move(seen)
         if isinstance(seen, Reason):
             self._reason = seen
@@ -314,7 +318,7 @@ class Localizer:
         east_m, north_m = self._odometry.raw_east_m - raw[0], self._odometry.raw_north_m - raw[1]
         self._belief.move(east_m, north_m, sigma_m)
         if self._offset is not None:
-            self._offset.jump(sigma_m)
+            self._offset.drift(sigma_m)
 
     # Where is it?
 
@@ -552,6 +556,15 @@ def _errors_to_try(settings: LocalizerSettings) -> Iterator[tuple[float, float]]
     for half in (-2, -1, 1, 2):
         if settings.height_error > 0.0:
             yield 0.0, 1.0 + half * settings.height_error / 2.0
+
+
+def _leaning_mps2(state: VehicleState) -> float:
+    """Horizontal acceleration of a vehicle that leans so far and keeps its height: g tan(lean). 0 when unknown."""
+    if state_refusal(replace(state, yaw_deg=0.0, agl_m=1.0)) is not None:
+        return 0.0
+    assert state.roll_deg is not None and state.pitch_deg is not None  # noqa: PT018
+    upright = math.cos(math.radians(state.roll_deg)) * math.cos(math.radians(state.pitch_deg))
+    return GRAVITY_MPS2 * math.sqrt(max(0.0, 1.0 - upright * upright)) / max(upright, 0.1)
 
 
 def _why_unsettled(mode: Mode) -> Reason:

@@ -24,12 +24,16 @@ class Odometry:
     """
 
     def __init__(self, acceleration_mps2: float) -> None:
-        self._acceleration_mps2 = acceleration_mps2
+        self._usual_mps2 = self._acceleration_mps2 = acceleration_mps2
         self._attitude_share = 1.0  # of the stated attitude variance
         self.raw_east_m = self.raw_north_m = 0.0
         self._state = np.zeros(4)
         self._covariance = np.diag([0.0, 0.0, 900.0, 900.0])
         self.has_velocity = False
+
+    def expect(self, acceleration_mps2: float) -> None:
+        """Takes the vehicle to accelerate by so much from here on, but no less than usual."""
+        self._acceleration_mps2 = max(acceleration_mps2, self._usual_mps2)
 
     def propagate(self, seconds: float) -> None:
         """Moves the filter on in time."""
@@ -65,7 +69,10 @@ class Odometry:
         self.has_velocity = True
 
     def skip(self) -> float:
-        """Accepts the predicted position where no motion could be measured; returns its standard deviation, metres."""
+        """Accepts the predicted position where no motion could be measured; returns its standard deviation, metres.
+
+        What is returned in a row belongs to one error of velocity: it adds up linearly (`MapOffset.drift`).
+        """
         self.raw_east_m, self.raw_north_m = float(self._state[0]), float(self._state[1])
         sigma_m = float(np.sqrt(max(self._covariance[0, 0], self._covariance[1, 1])))
         # The doubt passes to the offset: from here on this point is the reference.

@@ -231,3 +231,36 @@ def test_a_frame_of_hardly_any_pixels_is_refused(package, shape) -> None:
     answer = localizer.process(Frame(np.full(shape, 90, np.uint8), (k + 1) * STEP_NS, k), state(k))
     assert answer.reason is Reason.BLURRED
     assert error_m(fly(localizer, package, range(k + 1, k + 3))[-1], k + 2) < 2.0
+
+
+def test_blind_flight_is_doubted_alike_however_often_it_is_looked_at(package) -> None:
+    localizer, k = tracking(package)
+    ahead = localizer.predict((k + 8) * STEP_NS)
+    assert isinstance(ahead, Fix)
+    dark = np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8)
+    for step in range(1, 41):
+        at_ns = k * STEP_NS + step * STEP_NS // 5
+        answer = localizer.process(Frame(dark, at_ns, k + step), replace(state(k), at_ns=at_ns))
+    assert isinstance(answer, Fix)
+    assert answer.at_ns == ahead.at_ns
+    assert answer.sigma_m == pytest.approx(ahead.sigma_m, rel=0.25)
+
+
+def test_a_banked_turn_that_hides_the_ground_is_no_straight_line(package) -> None:
+    localizer, k = tracking(package)
+    (east_m, north_m), heading = place(k - 1), 0.0
+    turn_mps2 = 9.81 * math.tan(math.radians(40.0))
+    for step in range(1, 71):
+        heading += turn_mps2 / SPEED_MPS * 0.1
+        east_m, north_m = (
+            east_m + 0.1 * SPEED_MPS * math.cos(heading),
+            north_m + 0.1 * SPEED_MPS * math.sin(heading),
+        )
+        at_ns = k * STEP_NS + step * STEP_NS // 5
+        answer = localizer.process(
+            Frame(seen(package, 0).image, at_ns, k + step), replace(state(k), at_ns=at_ns, roll_deg=40.0)
+        )
+        if isinstance(answer, NoFix):
+            break
+        assert math.dist((answer.east_m, answer.north_m), (east_m, north_m)) < 3.0 * answer.sigma_m + 2.0
+    assert answer == NoFix(answer.at_ns, Reason.TILTED)
