@@ -29,9 +29,8 @@ from tilefix.localizer import Localizer, LocalizerSettings
 from tilefix.mappackage import MapPackage
 from tilefix.ports import Embedder
 from tilefix.rectify import Rectifier
-from tilefix.register import CACHE_BYTES, MapCorrelator, Template
+from tilefix.register import BLOCK_PX, CACHE_BYTES, MapCorrelator, Template
 from tilefix.replay import write_results
-from tilefix.search import BLOCK_PX
 from tilefix.simulation.demoflight import AGL_M, CAMERA, EXPOSURE, GSD_M, PATCH_M, SPEED_MPS, DemoOptions, build_map_of
 from tilefix.simulation.flights import FlightPlan, fly_over
 from tilefix.simulation.sight import Scenery
@@ -157,18 +156,20 @@ def measure_correlation(flight: Flight, package: MapPackage, repeats: int) -> di
     size_px = 16 * math.ceil(view.extent_m / level.gsd_m / 16) + 1
     prepared = rectifier.prepare(frame.image, view.agl_m, level.gsd_m)
     patch = prepared.patch(view, gsd_m=level.gsd_m, size_px=size_px, centre_m=view.centre_m)
-    blocks = [
-        (column, row) for row in range(0, level.height_px, BLOCK_PX) for column in range(0, level.width_px, BLOCK_PX)
-    ]
-    anew = MapCorrelator(package.imagery, package.coverage, package.grid, DENSE_FACTOR)
+    blocks = correlator.blocks
 
-    def search(which: MapCorrelator, keep: bool) -> None:
+    def kept() -> None:
+        template = Template(patch)
+        for block in blocks:
+            correlator.search_block(template, block)
+
+    def anew() -> None:
         template = Template(patch)
         for column, row in blocks:
-            which.search(template, column, row, BLOCK_PX, BLOCK_PX, keep=keep)
+            correlator.search(template, column, row, BLOCK_PX, BLOCK_PX)
 
     _say(f"correlating the whole map {repeats} times each way")
-    cached, uncached = alternately(repeats, lambda: search(correlator, True), lambda: search(anew, False))
+    cached, uncached = alternately(repeats, kept, anew)
     return {
         "blocks": len(blocks),
         "blocks_of_a_searched_frame": min(len(blocks), LocalizerSettings().search_budget_px // BLOCK_PX**2),

@@ -25,7 +25,7 @@ from tilefix.localizer import LocalizerSettings
 from tilefix.mappackage import MapPackage
 from tilefix.ports import Embedder
 from tilefix.rectify import Patch, PreparedFrame, Rectifier, View
-from tilefix.register import MapCorrelator, Template, background_spread, refine_peak
+from tilefix.register import MapCorrelator, Surface, Template, background_spread, refine_peak
 from tilefix.replay import write_results
 from tilefix.scoring import Answer, judge, score
 from tilefix.tileindex import TileIndex
@@ -77,7 +77,7 @@ def dense(package: MapPackage) -> Callable[[Seen], Place]:
 
     def locate(seen: Seen) -> Place:
         patch = seen.patch(level.gsd_m)
-        surface = correlator.search(Template(patch), 0, 0, level.width_px, level.height_px, keep=True)
+        surface = _whole(correlator, Template(patch))
         spread = background_spread(surface.values)
         row, column = divmod(int(np.nanargmax(surface.values)), surface.values.shape[1])
         peak = refine_peak(surface, row, column, spread)
@@ -90,6 +90,17 @@ def dense(package: MapPackage) -> Callable[[Seen], Place]:
         return peak.east_m - patch.east_m, peak.north_m - patch.north_m, whole
 
     return locate
+
+
+def _whole(correlator: MapCorrelator, template: Template) -> Surface:
+    """The scores over the whole map, from the blocks that the localizer searches."""
+    level = correlator.level
+    values = np.full((level.height_px, level.width_px), np.nan, np.float32)
+    for block in correlator.blocks:
+        part = correlator.search_block(template, block)
+        rows, columns = part.values.shape
+        values[part.row : part.row + rows, part.column : part.column + columns] = part.values
+    return Surface(values, 0, 0, level)
 
 
 def magnitudes(package: MapPackage) -> Callable[[Seen], Place]:

@@ -23,7 +23,16 @@ from tilefix.mappackage import MapPackage
 from tilefix.motion import Placed, motion_between
 from tilefix.ports import Embedder
 from tilefix.rectify import PreparedFrame, Rectifier, View
-from tilefix.register import MapCorrelator, Peak, Surface, Template, background_spread, refine_peak, support
+from tilefix.register import (
+    MAX_TEMPLATE_PX,
+    MapCorrelator,
+    Peak,
+    Surface,
+    Template,
+    background_spread,
+    refine_peak,
+    support,
+)
 from tilefix.search import RATIO_SLOPE, Searcher, gather, tile_log_ratio
 from tilefix.tileindex import TileIndex
 from tilefix.timing import StageTimer
@@ -42,7 +51,6 @@ from tilefix.types import (
 )
 
 TEMPLATE_PX = 176  # side of the square with the footprint's area at the registration level
-MAX_TEMPLATE_PX = 289  # side of the north-up square that holds it
 MIN_TEMPLATE_PX = 48  # fewer pixels of ground than this say too little
 MAX_FACTOR = 16
 WINDOW_PX = 72  # half side of the tracking window: wide enough to know what a wrong place scores
@@ -394,9 +402,7 @@ class Localizer:
             template = seen.turned(turn_deg, scale)
         column, row = (round(v) for v in level.to_pixel(east_m + seen.offset_m[0], north_m + seen.offset_m[1]))
         reach = max(REFINE_PX, math.ceil(self._belief.cell_m / level.gsd_m) + 4)
-        surface = seen.correlator.search(
-            template, column - reach, row - reach, 2 * reach + 1, 2 * reach + 1, keep=False
-        )
+        surface = seen.correlator.search(template, column - reach, row - reach, 2 * reach + 1, 2 * reach + 1)
         if not surface.values.size or not np.isfinite(surface.values).any():
             return None
         at = divmod(int(np.nanargmax(surface.values)), surface.values.shape[1])
@@ -440,7 +446,7 @@ class Localizer:
         level = seen.correlator.level
         column, row = (round(v) for v in level.to_pixel(east_m + seen.offset_m[0], north_m + seen.offset_m[1]))
         surface = seen.correlator.search(
-            seen.template, column - WINDOW_PX, row - WINDOW_PX, 2 * WINDOW_PX + 1, 2 * WINDOW_PX + 1, keep=False
+            seen.template, column - WINDOW_PX, row - WINDOW_PX, 2 * WINDOW_PX + 1, 2 * WINDOW_PX + 1
         )
         evidence = gather([surface], seen.offset_m, self._belief, None)
         self._weigh(evidence.log_ratio)
@@ -472,6 +478,8 @@ class Localizer:
         offset.observe(east_m, north_m, peak.covariance_m2)
         self._matched(seen, peak)
         self._adapt(seen, peak)
+        # Tracking leaves time to get ready for the day that the place is lost.
+        seen.correlator.warm()
         return None
 
     def _adapt(self, seen: _Look, peak: Peak) -> None:

@@ -29,6 +29,8 @@ ENERGY_RADIUS_PX = 12.0  # of the neighbourhood whose energy an edge is measured
 ENERGY_FLOOR = 1.0  # grey levels per pixel: below it, edges are noise
 MARGIN_PX = 40  # of map around a window, so that its features do not depend on where it is cut
 MIN_VALID_SHARE = 0.6  # of the patch that must lie on covered map
+MAX_TEMPLATE_PX = 289
+BLOCK_PX = 512  # side of the windows that a search over the map is cut into
 CACHE_BYTES = 256 << 20
 
 
@@ -136,13 +138,14 @@ def correlate(
     shape: tuple[int, int],
     out: tuple[int, int],
     min_valid_share: float = MIN_VALID_SHARE,
+    lead: int = 0,
 ) -> Float32Array:
-    """Normalised correlation for the top-left `out` placements; NaN where too little of the map is covered."""
+    """Normalised correlation for `out` placements from (`lead`, `lead`) on; NaN where too little map is covered."""
     field, valid = template.spectra(shape)
-    rows, columns = out
-    score = np.fft.ifft2(map_spectra.field * field)[:rows, :columns].real
-    energy = np.fft.irfft2(map_spectra.energy * valid, shape)[:rows, :columns]
-    count = np.fft.irfft2(map_spectra.valid * valid, shape)[:rows, :columns]
+    there = (slice(lead, lead + out[0]), slice(lead, lead + out[1]))
+    score = np.fft.ifft2(map_spectra.field * field)[there].real
+    energy = np.fft.irfft2(map_spectra.energy * valid, shape)[there]
+    count = np.fft.irfft2(map_spectra.valid * valid, shape)[there]
     if template.energy <= 0.0 or template.count <= 0.0:
         return np.full(out, np.nan, np.float32)
     # Featureless map (water) must not divide by nearly nothing.
@@ -189,6 +192,9 @@ def background_spread(values: Float32Array) -> float:
     return float(1.4826 * np.median(np.abs(finite - median))) or math.inf
 
 
+Block = tuple[int, int]
+
+
 class MapCorrelator:
     """Correlates templates with the imagery of a map at one pyramid level (`factor` map pixels to one).
 
@@ -206,28 +212,60 @@ class MapCorrelator:
             grid.width_px // factor,
             grid.height_px // factor,
         )
-        self._cache: OrderedDict[tuple[int, int, int, int, int], Spectra] = OrderedDict()
+        self._cache: OrderedDict[Block, tuple[Spectra, tuple[int, int]]] = OrderedDict()
         self._cached_bytes = 0
 
-    def search(self, template: Template, column: int, row: int, columns: int, rows: int, *, keep: bool) -> Surface:
-        """Scores of the template centred on each pixel of a window (cut to the map). `keep`: remember its spectra."""
-        right, bottom = min(column + columns, self.level.width_px), min(row + rows, self.level.height_px)
-        column, row = max(column, 0), max(row, 0)
-        columns, rows = right - column, bottom - row
+    def search(self, template: Template, column: int, row: int, columns: int, rows: int) -> Surface:
+        """Scores of the template centred on each pixel of a window (cut to the map)."""
+        column, row, columns, rows = self._cut(column, row, columns, rows)
         if columns <= 0 or rows <= 0:
             return Surface(np.empty((0, 0), np.float32), column, row, self.level)
         half = template.size_px // 2
         shape = (fft_length(rows + 2 * half), fft_length(columns + 2 * half))
-        key = (column, row, columns, rows, half)
-        spectra = self._cache.get(key)
-        if spectra is None:
-            features = self.features(column - half, row - half, columns + 2 * half, rows + 2 * half)
-            spectra = spectra_of(features, shape)
-            if keep:
-                self._remember(key, spectra)
-        else:
-            self._cache.move_to_end(key)
+        spectra = spectra_of(self.features(column - half, row - half, columns + 2 * half, rows + 2 * half), shape)
         return Surface(correlate(spectra, template, shape, (rows, columns)), column, row, self.level)
+
+    def search_block(self, template: Template, block: Block) -> Surface:
+        """The same for one of `blocks`, whose spectra are kept: they serve templates of any size."""
+        column, row, columns, rows = self._cut(*block, BLOCK_PX, BLOCK_PX)
+        spectra, shape = self._kept(block)
+        lead = MAX_TEMPLATE_PX // 2 - template.size_px // 2
+        if lead < 0:
+            raise ValueError(f"template side {template.size_px} px must be at most {MAX_TEMPLATE_PX}")
+        return Surface(correlate(spectra, template, shape, (rows, columns), lead=lead), column, row, self.level)
+
+    @property
+    def blocks(self) -> list[Block]:
+        """The (column, row) corners of the blocks that cover the map, from the north-west, row by row."""
+        level = self.level
+        return [(x, y) for y in range(0, level.height_px, BLOCK_PX) for x in range(0, level.width_px, BLOCK_PX)]
+
+    def warm(self) -> None:
+        """Makes one more block ready for a search, while the cache has room: work for a frame that has time."""
+        waiting = next((block for block in self.blocks if block not in self._cache), None)
+        largest = max((spectra.nbytes for spectra, _ in self._cache.values()), default=0)
+        if waiting is not None and self._cached_bytes + largest <= CACHE_BYTES:
+            self._kept(waiting)
+
+    def _cut(self, column: int, row: int, columns: int, rows: int) -> tuple[int, int, int, int]:
+        right, bottom = min(column + columns, self.level.width_px), min(row + rows, self.level.height_px)
+        column, row = max(column, 0), max(row, 0)
+        return column, row, right - column, bottom - row
+
+    def _kept(self, block: Block) -> tuple[Spectra, tuple[int, int]]:
+        """A block's spectra, wide enough for the largest template, and their shape."""
+        if block in self._cache:
+            self._cache.move_to_end(block)
+            return self._cache[block]
+        column, row, columns, rows = self._cut(*block, BLOCK_PX, BLOCK_PX)
+        half = MAX_TEMPLATE_PX // 2
+        shape = (fft_length(rows + 2 * half), fft_length(columns + 2 * half))
+        spectra = spectra_of(self.features(column - half, row - half, columns + 2 * half, rows + 2 * half), shape)
+        self._cache[block] = spectra, shape
+        self._cached_bytes += spectra.nbytes
+        while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
+            self._cached_bytes -= self._cache.popitem(last=False)[1][0].nbytes
+        return spectra, shape
 
     def features(self, column: int, row: int, columns: int, rows: int) -> Features:
         """Map features of a window of the level; not valid beyond the map."""
@@ -252,12 +290,6 @@ class MapCorrelator:
             cut = (slice(from_y - top, to_y - top), slice(from_x - left, to_x - left))
             z[inside], valid[inside] = found.z[cut], found.valid[cut]
         return Features(z, valid)
-
-    def _remember(self, key: tuple[int, int, int, int, int], spectra: Spectra) -> None:
-        self._cache[key] = spectra
-        self._cached_bytes += spectra.nbytes
-        while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
-            self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
 
 
 def refine_peak(surface: Surface, row: int, column: int, spread: float) -> Peak:

@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tilefix.belief import Belief
-from tilefix.register import MapCorrelator, Surface, Template, background_spread
+from tilefix.register import BLOCK_PX, Block, MapCorrelator, Surface, Template, background_spread
 from tilefix.types import Float32Array
 
-BLOCK_PX = 512
 MAX_TILES_ACROSS = 4096  # a lattice finer than this, of a map from outside, is taken coarser: memory stays bounded
 
 # Log likelihood ratio of a correlation peak, from its z-score: right places against the best of a cell elsewhere.
@@ -71,8 +70,8 @@ class Searcher:
         """
         tiles = self._tiles_on_cells(belief, patch_offset_m, tile_evidence)
         surfaces = [
-            correlator.search(template, column, row, BLOCK_PX, BLOCK_PX, keep=True)
-            for column, row in self._blocks(correlator, patch_offset_m, belief, tiles)
+            correlator.search_block(template, block)
+            for block in self._blocks(correlator, patch_offset_m, belief, tiles)
         ]
         return gather(surfaces, patch_offset_m, belief, tiles)
 
@@ -99,18 +98,14 @@ class Searcher:
 
     def _blocks(
         self, correlator: MapCorrelator, patch_offset_m: tuple[float, float], belief: Belief, tiles: Float32Array
-    ) -> list[tuple[int, int]]:
+    ) -> list[Block]:
         level = correlator.level
-        corners = [
-            (column, row)
-            for row in range(0, level.height_px, BLOCK_PX)
-            for column in range(0, level.width_px, BLOCK_PX)
-        ]
+        corners = correlator.blocks
         if len(corners) <= self._blocks_per_frame:
             return corners
         promise = belief.log_posterior() + np.nan_to_num(tiles, nan=0.0)
 
-        def best(corner: tuple[int, int]) -> float:
+        def best(corner: Block) -> float:
             west, north = level.to_local(corner[0] - 0.5, corner[1] - 0.5)
             side_m = BLOCK_PX * level.gsd_m
             top, left = belief.cell_of(west - patch_offset_m[0], north - patch_offset_m[1])

@@ -79,7 +79,7 @@ def test_finds_what_was_cut_out_of_the_map(column, row, turned_mask) -> None:
         y, x = np.mgrid[-60:61, -60:61]
         mask = (np.abs(x + y) < 60) & (np.abs(x - y) < 110)
     template = Template(cut(column, row, 121, mask))
-    surface = MapCorrelator(GROUND, COVER, GRID, 1).search(template, 0, 0, SIDE, SIDE, keep=False)
+    surface = MapCorrelator(GROUND, COVER, GRID, 1).search(template, 0, 0, SIDE, SIDE)
     at = divmod(int(np.nanargmax(surface.values)), SIDE)
     peak = refine_peak(surface, *at, background_spread(surface.values))
     assert (peak.east_m, peak.north_m) == pytest.approx(GRID.to_local(column, row), abs=0.15)
@@ -91,21 +91,67 @@ def test_finds_what_was_cut_out_of_the_map(column, row, turned_mask) -> None:
 def test_a_window_sees_what_the_whole_map_shows_there() -> None:
     template = Template(cut(250, 250, 101))
     correlator = MapCorrelator(GROUND, COVER, GRID, 1)
-    whole = correlator.search(template, 0, 0, SIDE, SIDE, keep=False)
-    kept = correlator.search(template, 200, 210, 90, 80, keep=True)
-    again = correlator.search(template, 200, 210, 90, 80, keep=True)
-    assert np.allclose(whole.values[210:290, 200:290], kept.values, atol=1e-4)
-    assert np.array_equal(kept.values, again.values)
+    whole = correlator.search(template, 0, 0, SIDE, SIDE)
+    window = correlator.search(template, 200, 210, 90, 80)
+    assert (window.column, window.row) == (200, 210)
+    assert np.allclose(whole.values[210:290, 200:290], window.values, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [49, 101, 289])
+def test_blocks_show_what_the_whole_map_shows(size, monkeypatch) -> None:
+    monkeypatch.setattr("tilefix.register.BLOCK_PX", 200)
+    correlator = MapCorrelator(GROUND, COVER, GRID, 1)
+    assert correlator.blocks == [(x, y) for y in (0, 200, 400) for x in (0, 200, 400)]
+    template = Template(cut(250, 250, size))
+    whole = correlator.search(template, 0, 0, SIDE, SIDE).values
+    for column, row in correlator.blocks:
+        surface = correlator.search_block(template, (column, row))
+        assert (surface.column, surface.row) == (column, row)
+        shown = whole[row : row + 200, column : column + 200]
+        both = np.isfinite(surface.values) & np.isfinite(shown)
+        assert np.allclose(surface.values[both], shown[both], atol=1e-4)
+        # Rounding may decide which side of the least coverage a place at the map's edge lies.
+        assert (np.isfinite(surface.values) != np.isfinite(shown)).mean() < 0.01
+        assert size > 200 or both.mean() > 0.5
+        assert np.array_equal(surface.values, correlator.search_block(template, (column, row)).values, equal_nan=True)
+
+
+def test_warming_fills_the_cache_and_no_more(monkeypatch) -> None:
+    monkeypatch.setattr("tilefix.register.BLOCK_PX", 200)
+    made = []
+    original = MapCorrelator.features
+    monkeypatch.setattr(MapCorrelator, "features", lambda self, *where: made.append(where) or original(self, *where))
+    correlator = MapCorrelator(GROUND, COVER, GRID, 1)
+    for _ in range(12):
+        correlator.warm()
+    assert len(made) == 9
+    for block in correlator.blocks:
+        correlator.search_block(Template(cut(250, 250, 101)), block)
+    assert len(made) == 9
+    one_block = sum(spectra.nbytes for spectra, _ in correlator._cache.values()) // 9
+    monkeypatch.setattr("tilefix.register.CACHE_BYTES", 4 * one_block)
+    small = MapCorrelator(GROUND, COVER, GRID, 1)
+    for _ in range(12):
+        small.warm()
+    assert 9 + 3 <= len(made) <= 9 + 5
+    for block in small.blocks:
+        small.search_block(Template(cut(250, 250, 101)), block)
+    assert sum(spectra.nbytes for spectra, _ in small._cache.values()) <= 4 * one_block
+
+
+def test_templates_wider_than_the_kept_margin_are_refused() -> None:
+    with pytest.raises(ValueError, match="at most 289"):
+        MapCorrelator(GROUND, COVER, GRID, 1).search_block(Template(cut(250, 250, 291)), (0, 0))
 
 
 def test_places_off_the_covered_map_have_no_score() -> None:
     cover = COVER.copy()
     cover[:, 300:] = 0
-    surface = MapCorrelator(GROUND, cover, GRID, 1).search(Template(cut(150, 250, 101)), 0, 0, SIDE, SIDE, keep=False)
+    surface = MapCorrelator(GROUND, cover, GRID, 1).search(Template(cut(150, 250, 101)), 0, 0, SIDE, SIDE)
     assert np.isnan(surface.values[:, 320:]).all()
     assert np.isfinite(surface.values[100:400, 100:250]).all()
     assert np.isnan(surface.values[0, 0])
-    outside = MapCorrelator(GROUND, cover, GRID, 1).search(Template(cut(150, 250, 101)), 900, 0, 50, 50, keep=False)
+    outside = MapCorrelator(GROUND, cover, GRID, 1).search(Template(cut(150, 250, 101)), 900, 0, 50, 50)
     assert outside.values.size == 0
 
 
@@ -116,7 +162,7 @@ def test_pyramid_level_keeps_places() -> None:
     assert correlator.level == Grid(0.0, 400.0, 1.0, 400, 400)
     coarse = ground.reshape(400, 2, 400, 2, 3).mean(axis=(1, 3)).round().astype(np.uint8)
     patch = Patch(np.ascontiguousarray(coarse[140:241, 160:261]), np.ones((101, 101), bool), 1.0, 0.0, 0.0)
-    surface = correlator.search(Template(patch), 0, 0, 400, 400, keep=False)
+    surface = correlator.search(Template(patch), 0, 0, 400, 400)
     row, column = divmod(int(np.nanargmax(surface.values)), 400)
     assert (column, row) == (210, 190)
 
@@ -147,7 +193,7 @@ def test_even_templates_are_refused() -> None:
 
 def test_featureless_patch_scores_nothing() -> None:
     patch = Patch(np.full((41, 41, 3), 90, np.uint8), np.ones((41, 41), bool), 1.0, 0.0, 0.0)
-    surface = MapCorrelator(GROUND, COVER, GRID, 1).search(Template(patch), 200, 200, 60, 60, keep=False)
+    surface = MapCorrelator(GROUND, COVER, GRID, 1).search(Template(patch), 200, 200, 60, 60)
     assert not (surface.values > 0.2).any()
     assert background_spread(np.full((50, 50), np.nan, np.float32)) == np.inf
 

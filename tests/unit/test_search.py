@@ -56,7 +56,7 @@ def test_tiles_speak_for_the_ground_around_them() -> None:
 def test_a_map_without_imagery_or_detail_is_no_evidence() -> None:
     for where in (correlator(cover=np.zeros_like(COVER)), correlator(ground=np.full_like(GROUND, 90))):
         belief, _ = everywhere([[0.0, 0.0]], [0.0], where)
-        surface = where.search(template(150, 260), 0, 0, 400, 400, keep=False)
+        surface = where.search(template(150, 260), 0, 0, 400, 400)
         evidence = gather([surface], (0.0, 0.0), belief, None)
         assert not (evidence.log_ratio > 0.0).any()
 
