@@ -264,3 +264,13 @@ def test_a_banked_turn_that_hides_the_ground_is_no_straight_line(package) -> Non
             break
         assert math.dist((answer.east_m, answer.north_m), (east_m, north_m)) < 3.0 * answer.sigma_m + 2.0
     assert answer == NoFix(answer.at_ns, Reason.TILTED)
+
+
+def test_a_match_that_contradicts_the_motion_is_not_taken_in(package) -> None:
+    localizer, k = tracking(package)
+    dark = Frame(np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8), (k + 1) * STEP_NS, k)
+    localizer.process(dark, state(k))  # so that the camera's motion cannot explain it
+    ahead = Frame(seen(package, k + 4).image, (k + 2) * STEP_NS, k + 1)
+    answer = localizer.process(ahead, state(k + 1))
+    assert answer.reason is Reason.IMPLAUSIBLE_JUMP
+    assert error_m(answer, k + 1) < 3.0
