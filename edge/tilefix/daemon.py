@@ -6,14 +6,10 @@ localizer: it looks at one frame after the other, however long each takes, and l
 
 from __future__ import annotations
 
-import argparse
 import logging
-import signal
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
 from tilefix.forecast import Forecast
@@ -270,30 +266,3 @@ class Daemon:
             _logger.info(
                 "%-8s %6d times, median %.1f ms, 99 %% %.1f ms", name, summary.count, summary.p50_ms, summary.p99_ms
             )
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `tilefix run`."""
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the flight's configuration, TOML")
-    parser.add_argument("--record", type=Path, metavar="DIR", help="record a flight folder there ([record] path)")
-    parser.add_argument("--check", action="store_true", help="only check configuration, map and model")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Flies by a configuration until SIGTERM, SIGINT or the end of a recorded source."""
-    from tilefix.assembly import assemble, open_localizer
-    from tilefix.config import load_config
-
-    config = load_config(args.config)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("faiss").setLevel(logging.WARNING)  # it tells which of its builds it could not load
-    localizer = open_localizer(config)
-    if args.check:
-        sys.stdout.write(f"{args.config}: configuration, map and model fit together\n")
-        return 0
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    with assemble(config, localizer, MonotonicClock(), record=args.record or config.record.path) as daemon:
-        daemon.run(stop)
-    return 0

@@ -80,7 +80,8 @@ class LocalizerSettings:
     settle_support: float = 0.45
     track_z_score: float = 5.0
     lose_probability: float = 0.5
-    max_coast_s: float = 10.0
+    max_coast_s: float = 10.0  # without a match
+    max_blind_s: float = 3.0  # without camera motion: a turn of 3 m/s2 then stays within 3 sigma
     max_sigma_m: float = 30.0
 
 
@@ -145,7 +146,7 @@ class Localizer:
         self._offset: MapOffset | None = None
         self._before: Placed | None = None
         self._at_ns: int | None = None
-        self._matched_ns = 0
+        self._matched_ns = self._moved_ns = 0
         self._bias_sigma_m = 0.0
         self._turn_deg, self._scale = 0.0, 1.0
         self._new_ground = 0.0
@@ -197,6 +198,8 @@ class Localizer:
                 self._reason = self._follow(seen)
         if self._reason in (Reason.NO_MATCH, Reason.AMBIGUOUS) and self._beyond_imagery():
             self._reason = Reason.OFF_MAP
+        if not isinstance(seen, Reason):
+            self._give_up_if_doubted()
         return self.predict(frame.captured_ns)
 
     def _beyond_imagery(self) -> bool:
@@ -297,7 +300,7 @@ class Localizer:
             self._move_blind(seen.at_ns)
             self._before = placed
             return
-        self._at_ns = seen.at_ns
+        self._at_ns = self._moved_ns = seen.at_ns
         distance_m = math.hypot(motion.east_m, motion.north_m)
         drift_m = math.hypot(s.odometry_drift * distance_m, motion.sigma_m)
         self._odometry.propagate(seconds)
@@ -432,7 +435,7 @@ class Localizer:
 
     def _matched(self, seen: _Look, peak: Peak) -> None:
         self._usual_correlation += 0.2 * (peak.correlation - self._usual_correlation)
-        self._matched_ns = seen.at_ns
+        self._matched_ns = self._moved_ns = seen.at_ns
         self._bias_sigma_m = seen.bias_sigma_m
 
     # Still there?
@@ -450,13 +453,20 @@ class Localizer:
         )
         evidence = gather([surface], seen.offset_m, self._belief, None)
         self._weigh(evidence.log_ratio)
-        reason = self._take_in(seen, surface, offset) if evidence.surfaces else Reason.OFF_MAP
+        return self._take_in(seen, surface, offset) if evidence.surfaces else Reason.OFF_MAP
+
+    def _give_up_if_doubted(self) -> None:
+        """Drops a place that the belief has left: it no longer coasts, and says so."""
+        offset = self._offset
+        if offset is None:
+            return
+        east_m = self._odometry.raw_east_m + offset.east_m
+        north_m = self._odometry.raw_north_m + offset.north_m
         near_m = max(2.0 * self._belief.cell_m, 3.0 * math.sqrt(float(np.trace(offset.covariance_m2))))
         if self._belief.probability_near(east_m, north_m, near_m) < self._settings.lose_probability:
             self._offset = None
             self._turn_deg, self._scale = 0.0, 1.0
-            return reason or Reason.AMBIGUOUS
-        return reason
+            self._reason = self._reason or Reason.AMBIGUOUS
 
     def _take_in(self, seen: _Look, surface: Surface, offset: MapOffset) -> Reason | None:
         spread = background_spread(surface.values)
@@ -523,6 +533,9 @@ class Localizer:
         east_m, north_m = float(state[0]) + offset.east_m, float(state[1]) + offset.north_m
         if not self._package.grid.contains(east_m, north_m):
             return NoFix(at_ns, Reason.OFF_MAP)
+        blind_s = (at_ns - self._moved_ns) / 1e9
+        if blind_s > self._settings.max_blind_s:
+            return NoFix(at_ns, reason or Reason.NO_FRAME)
         if age_s > self._settings.max_coast_s or whole.sigma_major > self._settings.max_sigma_m:
             return NoFix(at_ns, reason or Reason.NO_MATCH)
         tight = age_s <= FIX_MAX_MATCH_AGE_S and whole.sigma_major <= self._fix_sigma_m

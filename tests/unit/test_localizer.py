@@ -123,7 +123,7 @@ def tracking(package: MapPackage, settings: LocalizerSettings | None = None) -> 
 
 
 def test_dark_frames_coast_with_growing_sigma_then_stop(package) -> None:
-    localizer, k = tracking(package, LocalizerSettings(max_coast_s=6.0))
+    localizer, k = tracking(package, LocalizerSettings(max_blind_s=4.0))
     sigmas = []
     for step in range(16):
         dark = Frame(np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8), (k + step + 1) * STEP_NS, k + step)
@@ -136,8 +136,34 @@ def test_dark_frames_coast_with_growing_sigma_then_stop(package) -> None:
         sigmas.append(answer.sigma_m)
     assert sigmas == sorted(sigmas)
     assert sigmas[-1] > 1.5 * sigmas[0]
-    assert len(sigmas) <= 13
+    assert len(sigmas) == 8
     assert answer == NoFix(answer.at_ns, Reason.TOO_DARK)
+
+
+def test_ground_without_a_match_coasts_on_motion_until_the_limit(package) -> None:
+    """The map is out of date here: motion is seen, matches are not."""
+    elsewhere = noise_ground(31, 1000)
+    settings = LocalizerSettings(max_coast_s=5.0, max_blind_s=1.0, lose_probability=0.0)
+    localizer, k = tracking(package, settings)
+    coasted = []
+    for step in range(16):
+        answer = localizer.process(seen(package, k + step, ground=elsewhere), state(k + step))
+        if isinstance(answer, Fix):
+            coasted.append(answer.match_age_s)
+            assert error_m(answer, k + step) < 4.0 * answer.sigma_m
+    assert coasted[0] == 0.5  # the first picture of other ground shows no motion either, within the second allowed
+    assert coasted[-1] == 5.0
+    assert isinstance(answer, NoFix)
+
+
+def test_a_belief_that_left_the_place_ends_the_coasting(package) -> None:
+    elsewhere = noise_ground(31, 1000)
+    patient, doubting = (tracking(package, LocalizerSettings(lose_probability=p))[0] for p in (0.0, 0.9))
+    for step in range(6):
+        frame, now = seen(package, 20 + step, ground=elsewhere), state(20 + step)
+        answers = patient.process(frame, now), doubting.process(frame, now)
+    assert isinstance(answers[0], Fix)
+    assert isinstance(answers[1], NoFix)
 
 
 def test_recovers_after_a_gap(package) -> None:
@@ -234,7 +260,7 @@ def test_a_frame_of_hardly_any_pixels_is_refused(package, shape) -> None:
 
 
 def test_blind_flight_is_doubted_alike_however_often_it_is_looked_at(package) -> None:
-    localizer, k = tracking(package)
+    localizer, k = tracking(package, LocalizerSettings(max_blind_s=10.0))
     ahead = localizer.predict((k + 8) * STEP_NS)
     assert isinstance(ahead, Fix)
     dark = np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8)
