@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -17,6 +18,8 @@ MIN_MEAN_EDGE = 0.35  # grey levels per pixel at the map's sampling; open water 
 MAX_GATE_SIDE_PX = 512
 MIN_SIDE_PX = 16  # of a frame: fewer pixels show nothing, and no camera model is made for them
 MAX_AGL_M = 1e6  # above it a height is a broken number, whatever the map
+
+GRAVITY_MPS2 = 9.81
 
 
 def state_refusal(state: VehicleState) -> Reason | None:
@@ -45,3 +48,12 @@ def picture_refusal(image: UInt8Array) -> Reason | None:
     if mean_edge(image) < MIN_MEAN_EDGE:
         return Reason.BLURRED
     return None
+
+
+def leaning_mps2(state: VehicleState) -> float:
+    """Horizontal acceleration of a vehicle that leans so far and keeps its height: g tan(lean). 0 when unknown."""
+    if state_refusal(replace(state, yaw_deg=0.0, agl_m=1.0)) is not None:
+        return 0.0
+    assert state.roll_deg is not None and state.pitch_deg is not None  # noqa: PT018
+    upright = math.cos(math.radians(state.roll_deg)) * math.cos(math.radians(state.pitch_deg))
+    return GRAVITY_MPS2 * math.sqrt(max(0.0, 1.0 - upright * upright)) / max(upright, 0.1)

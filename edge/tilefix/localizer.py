@@ -10,33 +10,24 @@ tracked in a small window (`track`). A frame that does not match lets the positi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tilefix.belief import Belief, Mode
 from tilefix.camera import CameraModel, Mount
-from tilefix.gates import MIN_SIDE_PX, picture_refusal, state_refusal
+from tilefix.gates import leaning_mps2
+from tilefix.look import Look, Looker
 from tilefix.mappackage import MapPackage
 from tilefix.motion import Placed, motion_between
 from tilefix.ports import Embedder
-from tilefix.rectify import PreparedFrame, Rectifier, View
-from tilefix.register import (
-    MAX_TEMPLATE_PX,
-    MapCorrelator,
-    Peak,
-    Surface,
-    Template,
-    background_spread,
-    refine_peak,
-    support,
-)
+from tilefix.register import Peak, Surface, background_spread, refine_peak
 from tilefix.search import RATIO_SLOPE, Searcher, gather, tile_log_ratio
+from tilefix.settings import LocalizerSettings
 from tilefix.tileindex import TileIndex
 from tilefix.timing import StageTimer
 from tilefix.track import MapOffset, Odometry
+from tilefix.trial import Trial, trial_at, try_out
 from tilefix.types import (
     FIX_MAX_MATCH_AGE_S,
     Covariance,
@@ -50,68 +41,11 @@ from tilefix.types import (
     fix_max_sigma_m,
 )
 
-TEMPLATE_PX = 176  # side of the square with the footprint's area at the registration level
-MIN_TEMPLATE_PX = 48  # fewer pixels of ground than this say too little
-MAX_FACTOR = 16
+__all__ = ["Localizer", "LocalizerSettings"]
+
 WINDOW_PX = 72  # half side of the tracking window: wide enough to know what a wrong place scores
 RESEARCH_AFTER_S = 1.5  # without a match, the whole map is searched again, the last place being only likelier
 RETRY_SHARE = 0.75  # of the usual correlation: below it, heading and height errors are tried out again
-GRAVITY_MPS2 = 9.81
-REFINE_PX = 16  # half side of the window in which heading and height errors are tried out
-
-
-@dataclass(frozen=True, slots=True)
-class LocalizerSettings:
-    """What an operator may tune. Sigmas are one standard deviation."""
-
-    max_tilt_deg: float = 35.0
-    attitude_sigma_deg: float = 0.4  # noise of the attitude, frame by frame
-    mount_sigma_deg: float = 0.25  # constant error of mount and attitude
-    heading_error_deg: float = 12.0  # largest heading error looked for when the place is unknown
-    height_error: float = 0.08  # largest relative height error looked for
-    map_sigma_m: float = 1.5  # georeferencing error of the map
-    max_speed_mps: float = 35.0
-    acceleration_mps2: float = 1.5  # of usual manoeuvres, as white noise over a second
-    odometry_drift: float = 0.07  # of the distance flown: 4 degrees of heading
-    search_budget_px: int = 4_500_000
-    settle_probability: float = 0.999
-    settle_evidence: float = 16.0  # log likelihood ratio that the pictures alone must give, hint or no hint
-    settle_z_score: float = 7.0
-    settle_support: float = 0.45
-    track_z_score: float = 5.0
-    lose_probability: float = 0.5
-    max_coast_s: float = 10.0  # without a match
-    max_blind_s: float = 3.0  # without camera motion: a turn of 3 m/s2 then stays within 3 sigma
-    max_sigma_m: float = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """One usable frame, rectified at the registration level."""
-
-    at_ns: int
-    prepared: PreparedFrame
-    view: View
-    correlator: MapCorrelator
-    size_px: int
-    template: Template
-    attitude_sigma_m: float
-    bias_sigma_m: float
-    turn_deg: float
-    scale: float
-
-    @property
-    def offset_m(self) -> tuple[float, float]:
-        return self.view.centre_m
-
-    def turned(self, turn_deg: float, scale: float) -> Template:
-        """The template had the heading been `turn_deg` larger and the height `scale` times as large."""
-        gsd_m = self.correlator.level.gsd_m
-        return Template(
-            self.prepared.patch(
-                self.view, gsd_m=gsd_m, size_px=self.size_px, centre_m=self.offset_m, turn_deg=turn_deg, scale=scale
-            )
-        )
 
 
 class Localizer:
@@ -130,10 +64,8 @@ class Localizer:
         self._index = index
         self._embedder = embedder
         self._settings = settings or LocalizerSettings()
-        self._camera, self._mount = camera, mount
-        self._rectifier = Rectifier(camera, mount)
+        self._looker = Looker(package, camera, mount, self._settings)
         self._searcher = Searcher(package.tile_centres_m, self._settings.search_budget_px)
-        self._correlators: dict[int, MapCorrelator] = {}
         gsd = package.grid.gsd_m
         span = max(package.grid.width_px, package.grid.height_px) * gsd
         # Cells of six map pixels, coarser on a map so large that a million cells would not cover it.
@@ -177,11 +109,11 @@ class Localizer:
             self._reason = Reason.STALE_FRAME
             return self.predict(self._at_ns)
         with stage("rectify"):
-            seen = self._look(frame, state)
+            seen = self._looker.look(frame, state, self._turn_deg, self._scale)
         with stage("track"):
             if isinstance(seen, Reason):
                 # Nothing is seen of the motion, but a vehicle that leans accelerates.
-                self._odometry.expect(_leaning_mps2(state))
+                self._odometry.expect(leaning_mps2(state))
                 self._move_blind(frame.captured_ns)
             else:
                 self._odometry.expect(0.0)
@@ -218,65 +150,7 @@ class Localizer:
     def _match_age_s(self, at_ns: int) -> float:
         return max(0.0, (at_ns - self._matched_ns) / 1e9)
 
-    # What the frame shows
-
-    def _look(self, frame: Frame, state: VehicleState) -> _Look | Reason:
-        height, width = frame.image.shape[:2]
-        if min(height, width) < MIN_SIDE_PX:
-            return Reason.BLURRED
-        if (width, height) != (self._rectifier.camera.width, self._rectifier.camera.height):
-            self._rectifier = Rectifier(self._camera.scaled_to(width, height), self._mount)
-        if refusal := state_refusal(state):
-            return refusal
-        roll_deg, pitch_deg, yaw_deg, agl_m = state.roll_deg, state.pitch_deg, state.yaw_deg, state.agl_m
-        assert roll_deg is not None and pitch_deg is not None and yaw_deg is not None and agl_m is not None  # noqa: PT018
-        if self._rectifier.tilt_deg(roll_deg, pitch_deg) > self._settings.max_tilt_deg:
-            return Reason.TILTED
-        view = self._rectifier.view(roll_deg, pitch_deg, yaw_deg + self._turn_deg, agl_m * self._scale)
-        if view is None:
-            return Reason.HORIZON
-        level = self._level(view)
-        if level is None:
-            return Reason.OUT_OF_SCALE
-        correlator, size_px = level
-        gsd_m = correlator.level.gsd_m
-        prepared = self._rectifier.prepare(frame.image, view.agl_m, gsd_m)
-        if refusal := picture_refusal(prepared.image):
-            return refusal
-        patch = prepared.patch(view, gsd_m=gsd_m, size_px=size_px, centre_m=view.centre_m)
-        s = self._settings
-        return _Look(
-            frame.captured_ns,
-            prepared,
-            view,
-            correlator,
-            size_px,
-            Template(patch),
-            view.agl_m * math.tan(math.radians(s.attitude_sigma_deg)),
-            math.hypot(view.agl_m * math.tan(math.radians(s.mount_sigma_deg)), s.map_sigma_m),
-            self._turn_deg,
-            self._scale,
-        )
-
-    def _level(self, view: View) -> tuple[MapCorrelator, int] | None:
-        """The pyramid level at which the footprint has about `TEMPLATE_PX` a side, and the patch's odd side."""
-        gsd_m = self._package.grid.gsd_m
-        side_px = math.sqrt(view.area_m2) / gsd_m
-        if side_px < MIN_TEMPLATE_PX:
-            return None
-        factor = 1
-        while side_px / factor > TEMPLATE_PX and factor < MAX_FACTOR:
-            factor *= 2
-        # Steps of 16 pixels: a patch that keeps its size lets spectra be reused from frame to frame.
-        size_px = min(16 * math.ceil(view.extent_m / (gsd_m * factor) / 16) + 1, MAX_TEMPLATE_PX)
-        if side_px / factor > MAX_TEMPLATE_PX:
-            return None
-        if factor not in self._correlators:
-            package = self._package
-            self._correlators = {factor: MapCorrelator(package.imagery, package.coverage, package.grid, factor)}
-        return self._correlators[factor], size_px
-
-    def _tile_evidence(self, seen: _Look) -> Float32Array:
+    def _tile_evidence(self, seen: Look) -> Float32Array:
         manifest = self._embedder.manifest
         gsd_m = self._package.manifest.patch_m / manifest.patch_px
         patch = seen.prepared.patch(seen.view, gsd_m=gsd_m, size_px=manifest.patch_px, centre_m=seen.offset_m)
@@ -285,7 +159,7 @@ class Localizer:
 
     # Motion
 
-    def _move(self, seen: _Look) -> None:
+    def _move(self, seen: Look) -> None:
         """Carries odometry and belief to this frame by the camera's motion since the one before."""
         placed = Placed(seen.template, *seen.offset_m, seen.correlator.level.gsd_m)
         before, self._before = self._before, placed
@@ -333,7 +207,7 @@ class Localizer:
 
     # Where is it?
 
-    def _acquire(self, seen: _Look, tiles: Float32Array) -> Reason | None:
+    def _acquire(self, seen: Look, tiles: Float32Array) -> Reason | None:
         """Searches the whole map; settles when one place holds the belief and the picture agrees all over."""
         self._turn_deg, self._scale = 0.0, 1.0
         evidence = self._searcher.everywhere(seen.correlator, seen.template, seen.offset_m, self._belief, tiles)
@@ -343,7 +217,8 @@ class Localizer:
         promising = self._belief.log_posterior() + np.nan_to_num(evidence.log_ratio, nan=0.0)
         row, column = divmod(int(promising.argmax()), self._belief.columns)
         easts, norths = self._belief.centres()
-        best = self._try_out(seen, float(easts[column]), float(norths[row]), evidence.spread)
+        place = float(easts[column]), float(norths[row])
+        best = try_out(seen, *place, evidence.spread, self._belief.cell_m, self._settings)
         ratio = evidence.log_ratio
         if best is not None:
             cell = self._belief.cell_of(best.peak.east_m - seen.offset_m[0], best.peak.north_m - seen.offset_m[1])
@@ -358,7 +233,7 @@ class Localizer:
         self._anchor(seen, best.peak)
         return None
 
-    def _settled(self, mode: Mode, best: _Trial, seen: _Look) -> bool:
+    def _settled(self, mode: Mode, best: Trial, seen: Look) -> bool:
         s = self._settings
         away_m = math.hypot(
             best.peak.east_m - seen.offset_m[0] - mode.east_m, best.peak.north_m - seen.offset_m[1] - mode.north_m
@@ -375,55 +250,14 @@ class Localizer:
         self._belief.update(log_ratio, self._new_ground)
         self._new_ground = 0.0
 
-    def _try_out(self, seen: _Look, east_m: float, north_m: float, spread: float) -> _Trial | None:
-        """The best match around a place over small heading and height errors; `None` off the map."""
-        plain = self._trial(seen, east_m, north_m, spread, 0.0, 1.0, None)
-        if plain is None or plain.peak.z_score < 0.5 * self._settings.settle_z_score:
-            return None
-        plain_z = plain.peak.z_score
-        best = plain
-        for turn_deg, scale in _errors_to_try(self._settings):
-            base_turn, base_scale = (0.0, best.scale) if scale == 1.0 else (best.turn_deg, 1.0)
-            trial = self._trial(seen, east_m, north_m, spread, base_turn + turn_deg, base_scale * scale, plain_z)
-            if trial is not None and trial.peak.correlation > best.peak.correlation:
-                best = trial
-        return best
-
-    def _trial(
-        self,
-        seen: _Look,
-        east_m: float,
-        north_m: float,
-        spread: float,
-        turn_deg: float,
-        scale: float,
-        plain_z: float | None,
-    ) -> _Trial | None:
-        level = seen.correlator.level
-        template = seen.template
-        if turn_deg or scale != 1.0:
-            template = seen.turned(turn_deg, scale)
-        column, row = (round(v) for v in level.to_pixel(east_m + seen.offset_m[0], north_m + seen.offset_m[1]))
-        reach = max(REFINE_PX, math.ceil(self._belief.cell_m / level.gsd_m) + 4)
-        surface = seen.correlator.search(template, column - reach, row - reach, 2 * reach + 1, 2 * reach + 1)
-        if not surface.values.size or not np.isfinite(surface.values).any():
-            return None
-        at = divmod(int(np.nanargmax(surface.values)), surface.values.shape[1])
-        peak = refine_peak(surface, at[0], at[1], spread)
-        half = template.size_px // 2
-        on_map = seen.correlator.features(
-            surface.column + at[1] - half, surface.row + at[0] - half, template.size_px, template.size_px
-        )
-        return _Trial(peak, turn_deg, scale, support(on_map, template), peak.z_score if plain_z is None else plain_z)
-
-    def _correct(self, seen: _Look, best: _Trial) -> None:
+    def _correct(self, seen: Look, best: Trial) -> None:
         """Takes over the heading and height error of a match, for the next frame's motion too."""
         self._turn_deg, self._scale = seen.turn_deg + best.turn_deg, seen.scale * best.scale
         if best.turn_deg or best.scale != 1.0:
             template = seen.turned(best.turn_deg, best.scale)
             self._before = Placed(template, *seen.offset_m, seen.correlator.level.gsd_m)
 
-    def _anchor(self, seen: _Look, peak: Peak) -> None:
+    def _anchor(self, seen: Look, peak: Peak) -> None:
         """Takes up tracking at a match."""
         self._belief.commit()
         east_m, north_m = peak.east_m - seen.offset_m[0], peak.north_m - seen.offset_m[1]
@@ -433,14 +267,14 @@ class Localizer:
         self._usual_correlation = peak.correlation
         self._matched(seen, peak)
 
-    def _matched(self, seen: _Look, peak: Peak) -> None:
+    def _matched(self, seen: Look, peak: Peak) -> None:
         self._usual_correlation += 0.2 * (peak.correlation - self._usual_correlation)
         self._matched_ns = self._moved_ns = seen.at_ns
         self._bias_sigma_m = seen.bias_sigma_m
 
     # Still there?
 
-    def _follow(self, seen: _Look) -> Reason | None:
+    def _follow(self, seen: Look) -> Reason | None:
         """Looks in a window around the tracked place; takes in the match, or says why there is none."""
         offset = self._offset
         assert offset is not None
@@ -468,14 +302,14 @@ class Localizer:
             self._turn_deg, self._scale = 0.0, 1.0
             self._reason = self._reason or Reason.AMBIGUOUS
 
-    def _take_in(self, seen: _Look, surface: Surface, offset: MapOffset) -> Reason | None:
+    def _take_in(self, seen: Look, surface: Surface, offset: MapOffset) -> Reason | None:
         spread = background_spread(surface.values)
         at = divmod(int(np.nanargmax(surface.values)), surface.values.shape[1])
         peak = refine_peak(surface, at[0], at[1], spread)
         if peak.correlation < RETRY_SHARE * self._usual_correlation:
             # The heading or the height may have jumped: try their errors out before giving up.
             place = (self._odometry.raw_east_m + offset.east_m, self._odometry.raw_north_m + offset.north_m)
-            best = self._try_out(seen, *place, spread)
+            best = try_out(seen, *place, spread, self._belief.cell_m, self._settings)
             if best is not None and best.peak.correlation > peak.correlation:
                 peak = best.peak
                 self._correct(seen, best)
@@ -492,7 +326,7 @@ class Localizer:
         seen.correlator.warm()
         return None
 
-    def _adapt(self, seen: _Look, peak: Peak) -> None:
+    def _adapt(self, seen: Look, peak: Peak) -> None:
         """Follows slow errors of heading and height: tries one of the two a little to both sides each frame."""
         self._probe += 1
         s = self._settings
@@ -503,7 +337,7 @@ class Localizer:
         scores = []
         for side in (-1.0, 1.0):
             turn_deg, scale = (side * step, 1.0) if turn else (0.0, 1.0 + side * step)
-            trial = self._trial(seen, east_m, north_m, spread, turn_deg, scale, peak.z_score)
+            trial = trial_at(seen, east_m, north_m, spread, self._belief.cell_m, turn_deg, scale, peak.z_score)
             scores.append(-1.0 if trial is None else trial.peak.correlation)
         curvature = scores[0] - 2.0 * peak.correlation + scores[1]
         if curvature < 0.0:
@@ -556,36 +390,6 @@ class Localizer:
             velocity_covariance=self._odometry.velocity_covariance() if moving else None,
             reason=reason,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Trial:
-    """A match under an assumed heading and height error. `plain_z_score`: without one."""
-
-    peak: Peak
-    turn_deg: float
-    scale: float
-    support: float
-    plain_z_score: float
-
-
-def _errors_to_try(settings: LocalizerSettings) -> Iterator[tuple[float, float]]:
-    """(turn_deg, scale) steps: headings first, then heights at the best heading."""
-    for third in (-3, -2, -1, 1, 2, 3):
-        if settings.heading_error_deg > 0.0:
-            yield third * settings.heading_error_deg / 3.0, 1.0
-    for half in (-2, -1, 1, 2):
-        if settings.height_error > 0.0:
-            yield 0.0, 1.0 + half * settings.height_error / 2.0
-
-
-def _leaning_mps2(state: VehicleState) -> float:
-    """Horizontal acceleration of a vehicle that leans so far and keeps its height: g tan(lean). 0 when unknown."""
-    if state_refusal(replace(state, yaw_deg=0.0, agl_m=1.0)) is not None:
-        return 0.0
-    assert state.roll_deg is not None and state.pitch_deg is not None  # noqa: PT018
-    upright = math.cos(math.radians(state.roll_deg)) * math.cos(math.radians(state.pitch_deg))
-    return GRAVITY_MPS2 * math.sqrt(max(0.0, 1.0 - upright * upright)) / max(upright, 0.1)
 
 
 def _why_unsettled(mode: Mode) -> Reason:

@@ -1,0 +1,30 @@
+"""What an operator may tune of the localizer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LocalizerSettings:
+    """What an operator may tune. Sigmas are one standard deviation."""
+
+    max_tilt_deg: float = 35.0
+    attitude_sigma_deg: float = 0.4  # noise of the attitude, frame by frame
+    mount_sigma_deg: float = 0.25  # constant error of mount and attitude
+    heading_error_deg: float = 12.0  # largest heading error looked for when the place is unknown
+    height_error: float = 0.08  # largest relative height error looked for
+    map_sigma_m: float = 1.5  # georeferencing error of the map
+    max_speed_mps: float = 35.0
+    acceleration_mps2: float = 1.5  # of usual manoeuvres, as white noise over a second
+    odometry_drift: float = 0.07  # of the distance flown: 4 degrees of heading
+    search_budget_px: int = 4_500_000
+    settle_probability: float = 0.999
+    settle_evidence: float = 16.0  # log likelihood ratio that the pictures alone must give, hint or no hint
+    settle_z_score: float = 7.0
+    settle_support: float = 0.45
+    track_z_score: float = 5.0
+    lose_probability: float = 0.5
+    max_coast_s: float = 10.0  # without a match
+    max_blind_s: float = 3.0  # without camera motion: a turn of 3 m/s2 then stays within 3 sigma
+    max_sigma_m: float = 30.0
