@@ -25,7 +25,7 @@ from tilefix.localizer import LocalizerSettings
 from tilefix.mappackage import MapPackage
 from tilefix.ports import Embedder
 from tilefix.rectify import Patch, PreparedFrame, Rectifier, View
-from tilefix.register import MapCorrelator, Surface, Template, background_spread, refine_peak
+from tilefix.register import MAX_TEMPLATE_PX, MapCorrelator, Surface, Template, background_spread, refine_peak
 from tilefix.replay import write_results
 from tilefix.scoring import Answer, judge, score
 from tilefix.tileindex import TileIndex
@@ -76,7 +76,7 @@ def dense(package: MapPackage) -> Callable[[Seen], Place]:
     settings = LocalizerSettings()
 
     def locate(seen: Seen) -> Place:
-        patch = seen.patch(level.gsd_m)
+        patch = seen.patch(level.gsd_m, min(seen.view.extent_m, (MAX_TEMPLATE_PX - 1) * level.gsd_m))
         surface = _whole(correlator, Template(patch))
         spread = background_spread(surface.values)
         row, column = divmod(int(np.nanargmax(surface.values)), surface.values.shape[1])
