@@ -71,9 +71,6 @@ class Localizer:
         # Cells of six map pixels, coarser on a map so large that a million cells would not cover it.
         self._belief = Belief(package.grid, max(6.0 * gsd, span / 1000.0))
         self._fix_sigma_m = fix_max_sigma_m(gsd)
-        self._start_tracking_anew()
-
-    def _start_tracking_anew(self) -> None:
         self._odometry = Odometry(self._settings.acceleration_mps2)
         self._offset: MapOffset | None = None
         self._before: Placed | None = None
@@ -134,13 +131,16 @@ class Localizer:
             self._give_up_if_doubted()
         return self.predict(frame.captured_ns)
 
+    def _place(self, offset: MapOffset) -> tuple[float, float]:
+        """East and north of the tracked vehicle: the odometry, moved onto the map."""
+        return self._odometry.raw_east_m + offset.east_m, self._odometry.raw_north_m + offset.north_m
+
     def _beyond_imagery(self) -> bool:
         """True where the last known place, carried on, has no imagery."""
         if self._offset is None:
             return False
         grid = self._package.grid
-        east_m = self._odometry.raw_east_m + self._offset.east_m
-        north_m = self._odometry.raw_north_m + self._offset.north_m
+        east_m, north_m = self._place(self._offset)
         if not grid.contains(east_m, north_m):
             return True
         column, row = grid.to_pixel(east_m, north_m)
@@ -278,8 +278,7 @@ class Localizer:
         """Looks in a window around the tracked place; takes in the match, or says why there is none."""
         offset = self._offset
         assert offset is not None
-        east_m = self._odometry.raw_east_m + offset.east_m
-        north_m = self._odometry.raw_north_m + offset.north_m
+        east_m, north_m = self._place(offset)
         level = seen.correlator.level
         column, row = (round(v) for v in level.to_pixel(east_m + seen.offset_m[0], north_m + seen.offset_m[1]))
         surface = seen.correlator.search(
@@ -294,8 +293,7 @@ class Localizer:
         offset = self._offset
         if offset is None:
             return
-        east_m = self._odometry.raw_east_m + offset.east_m
-        north_m = self._odometry.raw_north_m + offset.north_m
+        east_m, north_m = self._place(offset)
         near_m = max(2.0 * self._belief.cell_m, 3.0 * math.sqrt(float(np.trace(offset.covariance_m2))))
         if self._belief.probability_near(east_m, north_m, near_m) < self._settings.lose_probability:
             self._offset = None
@@ -308,8 +306,7 @@ class Localizer:
         peak = refine_peak(surface, at[0], at[1], spread)
         if peak.correlation < RETRY_SHARE * self._usual_correlation:
             # The heading or the height may have jumped: try their errors out before giving up.
-            place = (self._odometry.raw_east_m + offset.east_m, self._odometry.raw_north_m + offset.north_m)
-            best = try_out(seen, *place, spread, self._belief.cell_m, self._settings)
+            best = try_out(seen, *self._place(offset), spread, self._belief.cell_m, self._settings)
             if best is not None and best.peak.correlation > peak.correlation:
                 peak = best.peak
                 self._correct(seen, best)

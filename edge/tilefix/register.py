@@ -42,11 +42,21 @@ class Features:
     valid: Float32Array
 
 
+def _gradient(image: UInt8Array) -> tuple[Float32Array, Float32Array, Float32Array]:
+    """Gradient east, south and its length, grey levels per pixel, of the smoothed grey picture.
+
+    Written out in single roundings: OpenCV's magnitude differs in the last bit by where an array happens to lie in
+    memory, and a replay must come out the same to that bit.
+    """
+    grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), SMOOTHING_PX)
+    gx = np.asarray(cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=0.125), np.float32)
+    gy = np.asarray(cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=0.125), np.float32)
+    return gx, gy, np.sqrt(gx * gx + gy * gy)
+
+
 def edge_features(image: UInt8Array, mask: BoolArray | UInt8Array) -> Features:
     """Features of a picture, uint8 (h, w, 3) RGB, where `mask` is true (the rim of the mask is left out)."""
-    grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), SMOOTHING_PX)
-    gx = cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=0.125)
-    gy = cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=0.125)
+    gx, gy, steepness = _gradient(image)
     inner = cv2.erode(
         np.asarray(mask, dtype=bool).astype(np.uint8),
         np.ones((7, 7), np.uint8),
@@ -54,12 +64,11 @@ def edge_features(image: UInt8Array, mask: BoolArray | UInt8Array) -> Features:
         borderValue=0,
     )
     valid = inner.astype(np.float32)
-    magnitude = np.sqrt(gx * gx + gy * gy) * valid
+    magnitude = steepness * valid
     energy = cv2.GaussianBlur(magnitude, (0, 0), ENERGY_RADIUS_PX)
     share = cv2.GaussianBlur(valid, (0, 0), ENERGY_RADIUS_PX)
     weight = valid / np.sqrt(energy / np.maximum(share, 0.05) + ENERGY_FLOOR)
-    # Written out in single roundings: OpenCV's magnitude and NumPy's powers differ in the last bit by where an array
-    # happens to lie in memory, and a replay must come out the same to that bit.
+    # In single roundings, as in `_gradient`: NumPy's powers depend on memory, too.
     floored = np.maximum(magnitude, np.float32(1e-6))
     weight /= floored * np.sqrt(floored)
     z = np.empty(magnitude.shape, np.complex64)
@@ -70,10 +79,7 @@ def edge_features(image: UInt8Array, mask: BoolArray | UInt8Array) -> Features:
 
 def mean_edge(image: UInt8Array) -> float:
     """Mean gradient magnitude in grey levels per pixel: what blur takes away."""
-    grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), SMOOTHING_PX)
-    gx = cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=0.125)
-    gy = cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=0.125)
-    return float(cv2.magnitude(gx, gy).mean())
+    return float(_gradient(image)[2].mean())
 
 
 def fft_length(at_least: int) -> int:
