@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tilefix_training.augment import AugmentSettings, augment
+from tilefix_training.data.augment import AugmentSettings, augment
 
 STILL = AugmentSettings(
     rotation_deg=0, scale=0, shift=0, mask_p=0, grey_p=0, field_p=0, shadow_p=0, cutout_p=0, blur_p=0, noise_p=0

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from tilefix.preprocess import to_input
-from tilefix_training.backbone import Backbone, BackboneConfig, standardise
-from tilefix_training.export import preprocessing
+from tilefix_training.network.backbone import Backbone, BackboneConfig, standardise
+from tilefix_training.network.export import preprocessing
 
 TINY = BackboneConfig(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32))
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from tilefix_training.cluster import OUTLIER, cluster_labels, cluster_means
-from tilefix_training.jaccard import jaccard_distances
+from tilefix_training.method.cluster import OUTLIER, cluster_labels, cluster_means
+from tilefix_training.method.jaccard import jaccard_distances
 
 
 def planted(clusters: int, size: int, spread: float, seed: int, dim: int = 32) -> tuple[np.ndarray, np.ndarray]:

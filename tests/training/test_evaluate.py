@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tilefix.types import BoolArray, Float32Array, UInt8Array
-from tilefix_training.descriptors import thumbnail
-from tilefix_training.evaluate import Case, case_of, ranks, score, world_case
+from tilefix_training.evaluation.dense import Case, case_of, ranks, score, world_case
+from tilefix_training.evaluation.descriptors import thumbnail
 
 
 def by_brightness(patches: UInt8Array, masks: BoolArray | None) -> Float32Array:

@@ -12,9 +12,9 @@ from tilefix.embedders import open_embedder
 from tilefix.errors import ModelError
 from tilefix.manifest import ModelManifest, sha256_of
 from tilefix.preprocess import to_input
-from tilefix_training.backbone import Backbone, BackboneConfig
-from tilefix_training.checkpoint import Checkpoint, load_checkpoint, load_network, save_checkpoint
-from tilefix_training.export import export_onnx
+from tilefix_training.network.backbone import Backbone, BackboneConfig
+from tilefix_training.network.checkpoint import Checkpoint, load_checkpoint, load_network, save_checkpoint
+from tilefix_training.network.export import export_onnx
 
 
 def network(grid: int) -> Backbone:

@@ -13,12 +13,12 @@ from support.training import write_config, write_photos
 from tilefix.errors import ConfigError
 from tilefix.pictures import read_picture
 from tilefix_training import train
-from tilefix_training.backbone import Backbone, BackboneConfig
-from tilefix_training.checkpoint import load_checkpoint, load_network
 from tilefix_training.config import FitConfig, load_config
-from tilefix_training.evaluate import case_of, ranks
-from tilefix_training.export import preprocessing
-from tilefix_training.features import describe
+from tilefix_training.evaluation.dense import case_of, ranks
+from tilefix_training.network.backbone import Backbone, BackboneConfig
+from tilefix_training.network.checkpoint import load_checkpoint, load_network
+from tilefix_training.network.export import preprocessing
+from tilefix_training.network.features import describe
 
 
 @pytest.fixture(scope="module")

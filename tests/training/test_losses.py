@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tilefix_training.losses import cluster_nce, pair_nce
+from tilefix_training.method.losses import cluster_nce, pair_nce
 
 
 def test_cluster_nce_is_the_mean_of_minus_log_softmax() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from tilefix_training.memory import ClusterMemory, occurrence
+from tilefix_training.method.memory import ClusterMemory, occurrence
 
 
 def one_by_one(centroids: torch.Tensor, features: torch.Tensor, labels: list[int], momentum: float) -> torch.Tensor:

@@ -12,8 +12,8 @@ import pytest
 from support.training import write_photos
 from tilefix.errors import ConfigError
 from tilefix_training.config import PhotosSource, TilesSource, ViewConfig, WorldsSource
-from tilefix_training.imagery import Report, sheets
-from tilefix_training.patches import view_patches
+from tilefix_training.data.imagery import Report, sheets
+from tilefix_training.data.patches import view_patches
 
 
 def write_tile(folder: Path, name: str, value: int) -> None:

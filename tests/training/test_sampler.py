@@ -5,7 +5,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from tilefix_training.sampler import class_batches
+from tilefix_training.data.sampler import class_batches
 
 
 def test_a_batch_has_the_classes_and_images_asked_for_and_no_outlier() -> None:

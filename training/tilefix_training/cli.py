@@ -77,8 +77,8 @@ def _fit(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from tilefix_training.checkpoint import load_checkpoint, load_network
-    from tilefix_training.export import export_onnx
+    from tilefix_training.network.checkpoint import load_checkpoint, load_network
+    from tilefix_training.network.export import export_onnx
 
     checkpoint = load_checkpoint(args.checkpoint)
     run = checkpoint.run
@@ -99,10 +99,10 @@ def _evaluate(args: argparse.Namespace) -> int:
     import torch
 
     from tilefix.embedders import open_embedder
-    from tilefix_training.backbone import Backbone, BackboneConfig
-    from tilefix_training.descriptors import thumbnail
-    from tilefix_training.evaluate import score, world_case
-    from tilefix_training.features import describe
+    from tilefix_training.evaluation.dense import score, world_case
+    from tilefix_training.evaluation.descriptors import thumbnail
+    from tilefix_training.network.backbone import Backbone, BackboneConfig
+    from tilefix_training.network.features import describe
 
     try:
         first, last = (int(part) for part in args.worlds.split(":"))

@@ -22,18 +22,18 @@ from tilefix.errors import ConfigError
 from tilefix.manifest import ModelManifest
 from tilefix.preprocess import to_input
 from tilefix.types import UInt8Array
-from tilefix_training.augment import augment
-from tilefix_training.backbone import Backbone, BackboneConfig
-from tilefix_training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from tilefix_training.cluster import OUTLIER, cluster_labels, cluster_means
 from tilefix_training.config import FitConfig, ViewConfig
-from tilefix_training.export import preprocessing
-from tilefix_training.features import extract
-from tilefix_training.jaccard import IntArray
-from tilefix_training.losses import cluster_nce, pair_nce
-from tilefix_training.memory import ClusterMemory
-from tilefix_training.patches import view_patches
-from tilefix_training.sampler import class_batches
+from tilefix_training.data.augment import augment
+from tilefix_training.data.patches import view_patches
+from tilefix_training.data.sampler import class_batches
+from tilefix_training.method.cluster import OUTLIER, cluster_labels, cluster_means
+from tilefix_training.method.jaccard import IntArray
+from tilefix_training.method.losses import cluster_nce, pair_nce
+from tilefix_training.method.memory import ClusterMemory
+from tilefix_training.network.backbone import Backbone, BackboneConfig
+from tilefix_training.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from tilefix_training.network.export import preprocessing
+from tilefix_training.network.features import extract
 
 VIEWS = ("drone", "satellite")
 CHECKPOINT = "last.safetensors"

@@ -9,8 +9,8 @@ import torch
 from tilefix.manifest import ModelManifest
 from tilefix.preprocess import to_input
 from tilefix.types import BoolArray, Float32Array, UInt8Array
-from tilefix_training.backbone import Backbone
-from tilefix_training.patches import MARGIN
+from tilefix_training.data.patches import MARGIN
+from tilefix_training.network.backbone import Backbone
 
 BATCH = 128
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tilefix.errors import ModelError
-from tilefix_training.backbone import Backbone, BackboneConfig
+from tilefix_training.network.backbone import Backbone, BackboneConfig
 
 
 @dataclass(frozen=True)

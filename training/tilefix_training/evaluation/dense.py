@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from tilefix.types import BoolArray, Float64Array, UInt8Array
-from tilefix_training.descriptors import Describe
+from tilefix_training.evaluation.descriptors import Describe
 
 STRIDE = 0.25  # of the patch
 HEADING_ERROR_DEG = 12.0

@@ -16,7 +16,7 @@ import numpy as np
 from tilefix.errors import ConfigError
 from tilefix.types import UInt8Array
 from tilefix_training.config import Source, ViewConfig, WorldsSource
-from tilefix_training.imagery import Report, Sheet, sheets
+from tilefix_training.data.imagery import Report, Sheet, sheets
 
 MARGIN = 4 / 3  # metres of a stored patch over those of the network's: room for shift, rotation and scale
 _BURST_SHIFT = 0.08  # of the patch: how far the pictures of one burst lie apart

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from tilefix.types import BoolArray, Float32Array, UInt8Array
-from tilefix_training.patches import MARGIN
+from tilefix_training.data.patches import MARGIN
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.cluster import DBSCAN
 
 from tilefix.types import Float32Array
-from tilefix_training.jaccard import IntArray, jaccard_distances
+from tilefix_training.method.jaccard import IntArray, jaccard_distances
 
 OUTLIER = -1
 

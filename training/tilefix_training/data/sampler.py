@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tilefix_training.cluster import OUTLIER
-from tilefix_training.jaccard import IntArray
+from tilefix_training.method.cluster import OUTLIER
+from tilefix_training.method.jaccard import IntArray
 
 
 def class_batches(labels: IntArray, classes: int, images: int, rng: np.random.Generator) -> Iterator[IntArray]:

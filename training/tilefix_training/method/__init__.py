@@ -1,0 +1,1 @@
+"""The parts of DMNIL (arXiv 2502.11381): clustering, memories, losses; none knows where its pictures come from."""
