@@ -1,7 +1,7 @@
 """The network: a ConvNeXt of any depth and width, with the parameter names that timm uses.
 
 Liu et al., "A ConvNet for the 2020s" (arXiv 2201.03545). With timm's names, published ConvNeXt weights load as they
-are: `Backbone(BackboneConfig(depths=(3, 3, 9, 3), dims=(96, 192, 384, 768)))` is ConvNeXt-Tiny.
+are (`weights.load_weights`): `Backbone(PUBLISHED)` is ConvNeXt-Tiny.
 """
 
 from __future__ import annotations
@@ -13,20 +13,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tilefix_training.network.base import Network
+
+INITS = ("fan_in", "published")
+
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """Depth and width of the four stages, and what surrounds them.
+    """Depth and width of the four stages, what surrounds them, and what they start from.
 
-    `pool_grid`: the descriptor holds the mean feature of each of pool_grid x pool_grid cells; 1 is the plain global
-    average. `standardise_input`: each picture gets mean 0 and deviation 1 per channel over the ground that it shows,
-    which takes out exposure and white balance.
+    `pool_grid`, `standardise_input`, `neck`: see `Network`. `layer_scale`: what each block's scale starts at. `init`:
+    "published" draws every kernel with a deviation of 0.02, as the paper does for wide layers and long training;
+    "fan_in" with one over the square root of its inputs, for narrow networks that start from nothing.
     """
 
     depths: tuple[int, ...] = (2, 2, 4, 2)
     dims: tuple[int, ...] = (32, 64, 128, 256)
     pool_grid: int = 1
     standardise_input: bool = True
+    neck: bool = True
+    layer_scale: float = 0.5
+    init: str = "fan_in"
 
     @property
     def descriptor_dim(self) -> int:
@@ -86,57 +93,54 @@ class Stage(nn.Module):
         return cast(Tensor, self.blocks(self.downsample(x)))
 
 
-class Backbone(nn.Module):
-    """Patches (n, 3, p, p) as `tilefix.preprocess.to_input` gives them -> descriptors (n, descriptor_dim), L2 norm 1.
+class Backbone(Network):
+    """The ConvNeXt of a configuration, newly initialised from torch's global generator."""
 
-    Pixels that are 0 in all three channels are those masked out: they count neither in the input's standardisation
-    nor in the pooling. The neck takes out what all descriptors have in common: with it a network trained from nothing
-    does not drift away from its memories.
-    """
-
-    def __init__(self, config: BackboneConfig, *, layer_scale: float = 0.5) -> None:
-        super().__init__()
-        self.config = config
+    def __init__(self, config: BackboneConfig) -> None:
         dims = config.dims
+        super().__init__(
+            dims[-1], pool_grid=config.pool_grid, standardise_input=config.standardise_input, neck=config.neck
+        )
+        self.config = config
         self.stem = nn.Sequential(nn.Conv2d(3, dims[0], 4, stride=4), LayerNorm2d(dims[0], eps=1e-6))
         self.stages = nn.Sequential(
             *(
-                Stage(before, dim, depth, layer_scale)
+                Stage(before, dim, depth, config.layer_scale)
                 for before, dim, depth in zip((dims[0], *dims[:-1]), dims, config.depths, strict=True)
             )
         )
         self.head = nn.Sequential()
         self.head.add_module("norm", nn.LayerNorm(dims[-1], eps=1e-6))
-        self.neck = nn.BatchNorm1d(dims[-1], affine=False)
-        self.apply(_initialise)
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                std = 0.02 if config.init == "published" else module.weight[0].numel() ** -0.5
+                nn.init.trunc_normal_(module.weight, std=std)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        valid = (x != 0).any(dim=1, keepdim=True).to(x.dtype)
-        if self.config.standardise_input:
-            x = standardise(x, valid)
-        grid = self.config.pool_grid
-        features = self.stages(self.stem(x)).float()  # the head in full precision, also under autocast
-        weight = F.adaptive_avg_pool2d(valid, features.shape[-1]) + 1e-6
-        total = F.adaptive_avg_pool2d(weight, grid)
-        cells = (F.adaptive_avg_pool2d(features * weight, grid) / total).flatten(2).transpose(1, 2)
-        # A cell without ground says nothing: its share of the descriptor goes to 0 with its coverage.
-        cells = self.neck(self.head(cells).flatten(0, 1)).view_as(cells)
-        cells = cells * total.flatten(2).transpose(1, 2).clamp(0.0, 1.0).sqrt()
-        return F.normalize(cells.flatten(1), dim=1)
+    def feature_map(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.stages(self.stem(x)))
+
+    def finish(self, cells: Tensor) -> Tensor:
+        return cast(Tensor, self.head(cells))
 
 
-def standardise(x: Tensor, valid: Tensor) -> Tensor:
-    """Mean 0 and deviation 1 per picture and channel over its valid pixels; the others stay 0."""
-    count = valid.sum(dim=(2, 3), keepdim=True).clamp_min(1.0)
-    centred = (x - x.sum(dim=(2, 3), keepdim=True) / count) * valid
-    variance = centred.square().sum(dim=(2, 3), keepdim=True) / count
-    return centred / (variance + 1e-3).sqrt()
+def _published(depths: tuple[int, ...], dims: tuple[int, ...]) -> BackboneConfig:
+    """A ConvNeXt as published: the global average and its final norm, nothing before and nothing after."""
+    return BackboneConfig(
+        depths, dims, pool_grid=1, standardise_input=False, neck=False, layer_scale=1e-6, init="published"
+    )
 
 
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, (nn.Conv2d, nn.Linear)):
-        # Wider than the 0.02 of the paper: that is tuned for wide layers and long training.
-        fan_in = module.weight[0].numel()
-        nn.init.trunc_normal_(module.weight, std=fan_in**-0.5)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
+PUBLISHED = _published((3, 3, 9, 3), (96, 192, 384, 768))
+
+# The convnext-* have the depths and widths of timm's models of these names, so that their weights load.
+BACKBONES: dict[str, BackboneConfig] = {
+    "convnext-tiny": PUBLISHED,
+    "convnext-nano": _published((2, 2, 8, 2), (80, 160, 320, 640)),
+    "convnext-pico": _published((2, 2, 6, 2), (64, 128, 256, 512)),
+    "convnext-femto": _published((2, 2, 6, 2), (48, 96, 192, 384)),
+    "convnext-atto": _published((2, 2, 6, 2), (40, 80, 160, 320)),
+    "tilefix-s": BackboneConfig(pool_grid=2),  # the shipped model's
+    "tilefix-xs": BackboneConfig((1, 1, 3, 1), (24, 48, 96, 192), pool_grid=2),
+}

@@ -68,7 +68,7 @@ def export_onnx(
             patch_m_max=patch_m_max,
             mean=MEAN,
             std=STD,
-            descriptor_dim=network.config.descriptor_dim,
+            descriptor_dim=network.descriptor_dim,
             metric=METRIC,
             trained_on=trained_on,
         )

@@ -37,7 +37,7 @@ def describe(
             values = to_input(np.asarray(patches[part]), None if masks is None else masks[part], preprocessing)
             parts.append(network(torch.from_numpy(values)).numpy())
     network.train(training)
-    return np.concatenate(parts) if parts else np.empty((0, network.config.descriptor_dim), np.float32)
+    return np.concatenate(parts) if parts else np.empty((0, network.descriptor_dim), np.float32)
 
 
 def extract(network: Backbone, stored: UInt8Array, preprocessing: ModelManifest) -> Float32Array:
