@@ -1,6 +1,8 @@
-"""Cluster memory: one unit vector per class that follows the features of its last seen images.
+"""Memories: unit vectors that follow the features of their last seen images, one per cluster or one per image.
 
-Dai et al., "Cluster Contrast for Unsupervised Person Re-Identification" (arXiv 2103.11568), equation 5.
+Dai et al., "Cluster Contrast for Unsupervised Person Re-Identification" (arXiv 2103.11568), equation 5. All of them
+live where the tensors that they are given live (CPU or CUDA), hold no gradient, and are replaced rather than changed
+by an update: a loss computed before it keeps its gradient.
 """
 
 from __future__ import annotations
@@ -16,6 +18,22 @@ def occurrence(labels: Tensor) -> Tensor:
     return torch.tril(equal, diagonal=-1).sum(dim=1)
 
 
+def follow(rows: Tensor, features: Tensor, labels: Tensor, momentum: float) -> Tensor:
+    """A copy of `rows` (k, d) that has followed each sample in its order.
+
+    r[y] <- normalise(momentum * r[y] + (1 - momentum) * f). Rows do not touch each other, so the n-th samples of all
+    rows are done at once: the result is that of the loop over samples.
+    """
+    features = features.detach().to(rows.dtype)
+    rows = rows.clone()
+    turn = occurrence(labels)
+    for step in range(int(turn.max()) + 1 if len(turn) else 0):
+        now = turn == step
+        chosen = labels[now]
+        rows[chosen] = F.normalize(momentum * rows[chosen] + (1.0 - momentum) * features[now], dim=1)
+    return rows
+
+
 class ClusterMemory:
     """`centroids`: (k, d), L2-normalised, without gradient."""
 
@@ -23,16 +41,20 @@ class ClusterMemory:
         self.centroids = F.normalize(centroids.detach(), dim=1)
 
     def update(self, features: Tensor, labels: Tensor, momentum: float) -> None:
-        """For each sample in its order: c[y] <- normalise(momentum * c[y] + (1 - momentum) * f).
+        """For each sample in its order: c[y] <- normalise(momentum * c[y] + (1 - momentum) * f)."""
+        self.centroids = follow(self.centroids, features, labels, momentum)
 
-        Classes do not touch each other, so the n-th samples of all classes are done at once: the result is that of
-        the loop over samples.
+
+class InstanceMemory:
+    """`rows`: (n, d), L2-normalised, without gradient; one per image of a view."""
+
+    def __init__(self, features: Tensor) -> None:
+        self.rows = F.normalize(features.detach(), dim=1)
+
+    def update(self, features: Tensor, indices: Tensor, momentum: float) -> None:
+        """For each sample in its order: m[i] <- normalise(momentum * m[i] + (1 - momentum) * f).
+
+        `features` (b, d) are taken as they come: with raw ones of length 20, as published, the old row weighs far less
+        than `momentum` says.
         """
-        features = features.detach()
-        turn = occurrence(labels)
-        self.centroids = self.centroids.clone()  # the loss before still needs the old ones for its gradient
-        for step in range(int(turn.max()) + 1 if len(turn) else 0):
-            now = turn == step
-            rows = labels[now]
-            mixed = momentum * self.centroids[rows] + (1.0 - momentum) * features[now]
-            self.centroids[rows] = F.normalize(mixed, dim=1)
+        self.rows = follow(self.rows, features, indices, momentum)
