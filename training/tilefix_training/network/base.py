@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,6 +21,8 @@ class Network(nn.Module):
     normalisation without parameters takes out what all descriptors have in common; with it a network trained from
     nothing does not drift away from its memories.
     """
+
+    config: Any  # of the subclass
 
     def __init__(self, feature_dim: int, *, pool_grid: int, standardise_input: bool, neck: bool) -> None:
         super().__init__()
@@ -85,8 +86,3 @@ def standardise(x: Tensor, valid: Tensor) -> Tensor:
     centred = (x - x.sum(dim=(2, 3), keepdim=True) / count) * valid
     variance = centred.square().sum(dim=(2, 3), keepdim=True) / count
     return centred / (variance + 1e-3).sqrt()
-
-
-def channels_last(network: Network) -> Network:
-    """The same network, its kernels stored channels last: the faster order on CPU and GPU."""
-    return cast(Network, network.to(memory_format=torch.channels_last))  # type: ignore[call-overload]

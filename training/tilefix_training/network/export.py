@@ -13,7 +13,7 @@ import torch
 
 from tilefix.errors import ModelError
 from tilefix.manifest import ModelManifest, save_manifest, sha256_of
-from tilefix_training.network.backbone import Backbone
+from tilefix_training.network.base import Network
 
 OPSET = 20  # onnxruntime 1.23, the last one for Python 3.10, reads it
 MEAN = (0.485, 0.456, 0.406)
@@ -27,7 +27,7 @@ def preprocessing(patch_px: int, descriptor_dim: int) -> ModelManifest:
 
 
 def export_onnx(
-    network: Backbone,
+    network: Network,
     folder: Path,
     *,
     name: str,
