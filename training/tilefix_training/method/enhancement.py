@@ -16,7 +16,7 @@ from tilefix.types import Float32Array
 from tilefix_training.method.cluster import OUTLIER, cluster_means
 from tilefix_training.method.neighbours import IntArray, nearest
 
-_TEMPERATURE = 0.05  # of the confidences of an assignment
+_TEMPERATURE = 0.5  # of the confidences of an assignment, in standard deviations
 
 
 def by_image_vote(
@@ -54,21 +54,22 @@ def by_cluster_vote(
     drone_labels: IntArray,
     satellite: Float32Array,
     *,
-    neighbours: int = 1,
+    neighbours: int = 3,
     hub: int = 10,
-    least: float = 0.3,
+    least: float = 0.4,
+    centre: bool = True,
     device: str = "cpu",
 ) -> tuple[IntArray, Float32Array]:
     """Labels and confidences (m,): each image of a cluster names its `neighbours` nearest satellite images.
 
     Nearness is less for satellites that are near to everything: 2 cos - r, r being the satellite's mean cosine to its
-    `hub` nearest images. A label is
-    given where cluster and satellite are each other's first choice, and at least the share `least` of the cluster's
-    images names the satellite. The confidence is that share. In the spirit of the voting of UniABG (AAAI 2026).
+    `hub` nearest images. A label is given where cluster and satellite are each other's first choice and at least the
+    share `least` of the cluster's images names the satellite. The confidence is that share. `centre` as in
+    `by_assignment`. A whole cluster is named as in the voting of UniABG (AAAI 2026).
     """
     kept = drone_labels != OUTLIER
-    images, of_image = _unit(drone[kept]), drone_labels[kept]
-    satellites = _unit(satellite)
+    images, satellites = _unit(drone, centre)[kept], _unit(satellite, centre)
+    of_image = drone_labels[kept]
     clusters = int(drone_labels.max(initial=OUTLIER)) + 1
     if not clusters:
         return _nothing(len(satellite))
@@ -89,9 +90,10 @@ def by_assignment(
     drone_labels: IntArray,
     satellite: Float32Array,
     *,
-    candidates: int = 10,
+    candidates: int = 20,
     hub: int = 10,
-    least: float = 0.0,
+    least: float = 1.0,
+    centre: bool = True,
     device: str = "cpu",
 ) -> tuple[IntArray, Float32Array]:
     """Labels and confidences (m,) of the best one-to-one assignment of clusters to satellite images.
@@ -99,10 +101,13 @@ def by_assignment(
     Of all ways to give each cluster at most one satellite and each satellite at most one cluster, the one with the
     greatest sum of (score - `least`) over its pairs; so no pair scores less than `least`, and what has no counterpart
     stays alone. Score of a cluster mean c and a satellite s: 2 cos(c, s) - r(c) - r(s), r being the mean cosine to the
-    `hub` nearest of the other view (CSLS, Conneau et al., arXiv 1710.04087): what is near to everything gains nothing.
-    Pairs are looked for among the `candidates` best of each cluster and of each satellite.
+    `hub` nearest of the other view (CSLS, Conneau et al., arXiv 1710.04087), so that what is near to everything gains
+    nothing; in standard deviations of all these cosines, so that `least` holds for tight and wide descriptors alike.
+    Pairs are looked for among the `candidates` best of each cluster and of each satellite. `centre`: take the mean of
+    its view off every descriptor first, and with it most of what sets the views apart. The confidence is the pair's
+    share of exp(score / temperature) among its cluster's candidates, times that among its satellite's.
     """
-    satellites, means = _unit(satellite), cluster_means(_unit(drone), drone_labels)
+    satellites, means = _unit(satellite, centre), cluster_means(_unit(drone, centre), drone_labels)
     if not len(means):
         return _nothing(len(satellite))
     row, column, score = _scored_pairs(means, satellites, candidates, hub, device)
@@ -114,7 +119,7 @@ def by_assignment(
 def _scored_pairs(
     means: Float32Array, satellites: Float32Array, candidates: int, hub: int, device: str
 ) -> tuple[IntArray, IntArray, Float32Array]:
-    """Cluster, satellite and corrected similarity of every pair in which one is among the other's candidates."""
+    """Cluster, satellite and score of every pair in which one is among the other's candidates."""
     to_satellite, forward = nearest(means, satellites, max(candidates, hub), device=device)
     to_cluster, backward = nearest(satellites, means, max(candidates, hub), device=device)
     rows = np.repeat(np.arange(len(means)), min(candidates, to_satellite.shape[1]))
@@ -128,7 +133,10 @@ def _scored_pairs(
     row, column = np.divmod(np.unique(cells), len(satellites))
     cosine = np.einsum("nd,nd->n", means[row], satellites[column])
     score = 2.0 * cosine - forward[:, :hub].mean(axis=1)[row] - backward[:, :hub].mean(axis=1)[column]
-    return row, column, np.asarray(score, np.float32)
+    # The mean square of all inner products, without making them.
+    square = float(((means.T @ means) * (satellites.T @ satellites)).sum()) / (len(means) * len(satellites))
+    spread = max(square - float(means.mean(axis=0) @ satellites.mean(axis=0)) ** 2, 1e-12) ** 0.5
+    return row, column, np.asarray(score / spread, np.float32)
 
 
 def _best_assignment(row: IntArray, column: IntArray, gain: Float32Array, rows: int, columns: int) -> IntArray:
@@ -164,7 +172,10 @@ def _nearest_corrected(images: Float32Array, satellites: Float32Array, count: in
     return nearest(np.hstack([images, ones]), np.hstack([2.0 * satellites, -near]), count, device=device)[0]
 
 
-def _unit(features: Float32Array) -> Float32Array:
+def _unit(features: Float32Array, centre: bool = False) -> Float32Array:
+    if centre:
+        features = _unit(features)
+        features = features - features.mean(axis=0)
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     return np.asarray(features / np.maximum(lengths, 1e-12), np.float32)
 
