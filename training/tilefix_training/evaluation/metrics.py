@@ -123,12 +123,17 @@ def codes(query_ids: Ids, gallery_ids: Ids) -> tuple[IntArray, IntArray]:
 def similarity_blocks(query: Float32Array, gallery: Float32Array) -> Iterator[tuple[slice, Float32Array]]:
     """Rows of the similarity of queries and gallery, (b, g), in millionths; never the whole of it at once."""
     rows = max(1, _BLOCK // len(gallery))
-    transposed = np.asarray(gallery, np.float32).T
     for start in range(0, len(query), rows):
         part = slice(start, min(start + rows, len(query)))
-        block = np.asarray(query[part], np.float32) @ transposed
-        block *= np.float32(_STEPS)
-        yield part, np.rint(block, out=block)
+        yield part, millionths(query[part], gallery)
+
+
+def millionths(query: Float32Array, gallery: Float32Array) -> Float32Array:
+    """The similarity of two sets of descriptors, (q, g), in whole millionths."""
+    block: Float32Array = np.asarray(query, np.float32) @ np.asarray(gallery, np.float32).T
+    block *= np.float32(_STEPS)
+    np.rint(block, out=block)
+    return block
 
 
 def positive_ranks(similarity: Float32Array, positives: IntArray) -> IntArray:
