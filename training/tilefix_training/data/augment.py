@@ -1,6 +1,7 @@
 """What can differ between two pictures of one place: geometry within the aircraft's errors, light, season, sensor.
 
-North stays up: the heading is known in flight, so the network may use it, and only small errors of it are drawn.
+By default north stays up: the heading is known in flight, so the network may use it, and only small errors of it are
+drawn. Where it is unknown, `rotation_deg` = 180 draws every heading.
 """
 
 from __future__ import annotations
@@ -11,12 +12,18 @@ import cv2
 import numpy as np
 
 from tilefix.types import BoolArray, Float32Array, UInt8Array
+from tilefix_training.data.loader import Augment
 from tilefix_training.data.patches import MARGIN
 
 
 @dataclass(frozen=True)
 class AugmentSettings:
-    """Ranges are half-widths of uniform draws; `*_p` are probabilities."""
+    """Ranges are half-widths of uniform draws; `*_p` are probabilities.
+
+    `margin`: side of a stored picture over that of what the network sees, 1 for pictures kept whole. `mirrored`: what
+    lies outside the stored picture is its mirror image, instead of being masked. `colour`: strength of the changes of
+    colour response, exposure and gamma, 0 for none.
+    """
 
     rotation_deg: float = 14.0
     scale: float = 0.12
@@ -28,6 +35,19 @@ class AugmentSettings:
     cutout_p: float = 0.4
     blur_p: float = 0.5
     noise_p: float = 0.5
+    flip_p: float = 0.0
+    margin: float = MARGIN
+    mirrored: bool = False
+    colour: float = 1.0
+
+
+def augmenter(patch_px: int, settings: AugmentSettings = AugmentSettings()) -> Augment:
+    """`augment` for pictures of `patch_px`, as the loader takes it."""
+
+    def drawn(stored: UInt8Array, rng: np.random.Generator) -> tuple[UInt8Array, BoolArray]:
+        return augment(stored, patch_px, rng, settings)
+
+    return drawn
 
 
 def augment(
@@ -35,6 +55,8 @@ def augment(
 ) -> tuple[UInt8Array, BoolArray]:
     """A patch and its mask, uint8 (p, p, 3) and bool (p, p), of a stored patch uint8 (s, s, 3)."""
     image, mask = _warp(stored, patch_px, rng, settings)
+    if settings.flip_p > 0.0 and rng.random() < settings.flip_p:
+        image, mask = image[:, ::-1], mask[:, ::-1].copy()
     if rng.random() < settings.mask_p:
         mask &= _footprint(patch_px, rng)
     values = _colour(image, rng, settings)
@@ -54,9 +76,9 @@ def augment(
 def _warp(
     stored: UInt8Array, patch_px: int, rng: np.random.Generator, settings: AugmentSettings
 ) -> tuple[UInt8Array, BoolArray]:
-    """Turned, scaled and shifted; what lies outside the stored patch is masked."""
+    """Turned, scaled and shifted; what lies outside the stored patch is masked or mirrored."""
     angle = np.radians(rng.uniform(-settings.rotation_deg, settings.rotation_deg))
-    base = stored.shape[0] / (MARGIN * patch_px)
+    base = stored.shape[0] / (settings.margin * patch_px)
     scale = base * np.exp(rng.uniform(-settings.scale, settings.scale))
     shift = rng.uniform(-settings.shift, settings.shift, 2) * patch_px * base
     cos, sin = scale * np.cos(angle), scale * np.sin(angle)
@@ -64,6 +86,9 @@ def _warp(
     matrix = np.array([[cos, -sin, 0.0], [sin, cos, 0.0]])
     matrix[:, 2] = middle_in + shift - matrix[:, :2] @ np.array([middle_out, middle_out])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    if settings.mirrored:
+        image = cv2.warpAffine(stored, matrix, (patch_px, patch_px), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+        return np.asarray(image, np.uint8), np.ones((patch_px, patch_px), np.bool_)
     image = cv2.warpAffine(stored, matrix, (patch_px, patch_px), flags=flags)
     inside = np.full(stored.shape[:2], 255, np.uint8)
     mask = cv2.warpAffine(inside, matrix, (patch_px, patch_px), flags=flags) > 254
@@ -83,15 +108,17 @@ def _footprint(patch_px: int, rng: np.random.Generator) -> BoolArray:
 
 def _colour(image: UInt8Array, rng: np.random.Generator, settings: AugmentSettings) -> Float32Array:
     """Channel mixing, saturation, gain, gamma and offset: float32 in about 0..1."""
-    mixing = np.eye(3) + rng.normal(0.0, 0.15, (3, 3))
+    strength = settings.colour
+    mixing = np.eye(3) + strength * rng.normal(0.0, 0.15, (3, 3))
     mixing /= np.maximum(mixing.sum(axis=1, keepdims=True), 0.3)
-    saturation = 0.0 if rng.random() < settings.grey_p else rng.uniform(0.3, 1.5)
+    saturation = 0.0 if rng.random() < settings.grey_p else 1.0 + strength * (rng.uniform(0.3, 1.5) - 1.0)
     mixing = saturation * mixing + (1.0 - saturation) * np.outer(np.ones(3), rng.dirichlet((2.0, 3.0, 2.0)))
     values = image.astype(np.float32) @ (mixing.T / 255.0).astype(np.float32)
     np.clip(values, 0.0, None, out=values)
-    values **= np.exp(rng.uniform(-0.5, 0.5, 3) * 0.4 + rng.uniform(-0.5, 0.5)).astype(np.float32)
-    values *= (np.exp(rng.uniform(-0.5, 0.4)) * np.exp(rng.uniform(-0.15, 0.15, 3))).astype(np.float32)
-    values += np.float32(rng.uniform(-0.08, 0.08))
+    values **= np.exp(strength * (rng.uniform(-0.5, 0.5, 3) * 0.4 + rng.uniform(-0.5, 0.5))).astype(np.float32)
+    gain = np.exp(strength * rng.uniform(-0.5, 0.4)) * np.exp(strength * rng.uniform(-0.15, 0.15, 3))
+    values *= gain.astype(np.float32)
+    values += np.float32(strength * rng.uniform(-0.08, 0.08))
     return np.asarray(values, np.float32)
 
 
