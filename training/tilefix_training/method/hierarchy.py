@@ -63,6 +63,8 @@ class EpochHierarchy:
 
     def update(self, features: Tensor, indices: Tensor, labels: Tensor) -> None:  # noqa: ARG002
         """Equations above, for one batch."""
+        if not len(features):
+            return
         features = features.detach().to(self.short.dtype)
         last = ~torch.triu(labels[:, None] == labels[None, :], diagonal=1).any(dim=1)
         chosen = labels[last]
@@ -132,6 +134,8 @@ class PersistentHierarchy:
 
     def update(self, features: Tensor, indices: Tensor, labels: Tensor) -> None:
         """One batch; an image may stand in it more than once."""
+        if not len(features):
+            return
         features = F.normalize(features.detach().to(self.rows.dtype), dim=1)
         self.short = follow(self.short, features, labels, self.short_momentum)
         once, position = _first(indices)
