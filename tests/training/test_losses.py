@@ -43,3 +43,20 @@ def test_pair_nce_by_hand_for_two_images() -> None:
 def test_pair_nce_is_near_zero_for_pairs_far_from_each_other() -> None:
     features = torch.eye(3).repeat_interleave(2, dim=0)
     assert float(pair_nce(features, 0.05)) < 1e-6
+
+
+def test_half_precision_loses_nothing_under_autocast() -> None:
+    features = F.normalize(torch.randn(6, 64, generator=torch.Generator().manual_seed(1)), dim=1)
+    centroids = F.normalize(torch.randn(9, 64, generator=torch.Generator().manual_seed(2)), dim=1)
+    labels = torch.tensor([0, 8, 3, 3, 1, 5])
+    exact = float(cluster_nce(features, labels, centroids, 0.05)), float(pair_nce(features, 0.05))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = float(cluster_nce(features, labels, centroids, 0.05)), float(pair_nce(features, 0.05))
+    assert found == pytest.approx(exact, rel=1e-6)
+
+
+def test_rows_of_zeros_are_weak_negatives() -> None:
+    # As in the first batches of an epoch of the published hierarchy: a class that was not seen has the logit 0.
+    centroids = torch.tensor([[0.16, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    loss = cluster_nce(torch.tensor([[1.0, 0.0]]), torch.tensor([0]), centroids, 0.05)
+    assert float(loss) == pytest.approx(math.log(1.0 + 2.0 * math.exp(-3.2)), abs=1e-6)

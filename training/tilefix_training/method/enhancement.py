@@ -54,18 +54,19 @@ def by_cluster_vote(
     drone_labels: IntArray,
     satellite: Float32Array,
     *,
-    neighbours: int = 3,
+    neighbours: int = 5,
     hub: int = 10,
-    least: float = 0.4,
+    least: float = 0.3,
     centre: bool = True,
     device: str = "cpu",
 ) -> tuple[IntArray, Float32Array]:
     """Labels and confidences (m,): each image of a cluster names its `neighbours` nearest satellite images.
 
-    Nearness is less for satellites that are near to everything: 2 cos - r, r being the satellite's mean cosine to its
-    `hub` nearest images. A label is given where cluster and satellite are each other's first choice and at least the
-    share `least` of the cluster's images names the satellite. The confidence is that share. `centre` as in
-    `by_assignment`. A whole cluster is named as in the voting of UniABG (AAAI 2026).
+    Its nearest one gets a vote, the second half a vote, and so on; the share is the sum by the number of images, 1 when
+    all name the same first. Nearness is less for satellites that are near to everything: 2 cos - r, r being the
+    satellite's mean cosine to its `hub` nearest images. A label is given where cluster and satellite are each other's
+    first choice with a share of at least `least`, which is also the confidence. `centre` as in `by_assignment`. A whole
+    cluster is named as in the voting of UniABG (AAAI 2026).
     """
     kept = drone_labels != OUTLIER
     images, satellites = _unit(drone, centre)[kept], _unit(satellite, centre)
@@ -75,9 +76,10 @@ def by_cluster_vote(
         return _nothing(len(satellite))
     named = _nearest_corrected(images, satellites, neighbours, hub, device)
     cells = np.repeat(of_image, named.shape[1]) * len(satellite) + named.ravel()
-    cell, count = np.unique(cells, return_counts=True)
+    cell, place = np.unique(cells, return_inverse=True)
     row, column = np.divmod(cell, len(satellite))
-    share = (count / np.bincount(of_image, minlength=clusters)[row]).astype(np.float32)
+    votes = np.bincount(place, np.tile(1.0 / np.arange(1, named.shape[1] + 1), len(named)))
+    share = (votes / np.bincount(of_image, minlength=clusters)[row]).astype(np.float32)
     order = np.argsort(-share, kind="stable")
     row, column, share = row[order], column[order], share[order]
     first_of_row, first_of_column = _is_first(row), _is_first(column)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tilefix_training.method.losses import products
+
 
 def neighbourhood_loss(
     queries: Tensor, own_rows: Tensor, memory: Tensor, ratio: float = 0.9, temperature: float = 0.05
@@ -21,7 +23,7 @@ def neighbourhood_loss(
     similarity an image has no neighbours and adds nothing.
     """
     with torch.no_grad():
-        near = _products(own_rows, memory)
+        near = products(own_rows, memory)
         near = near > ratio * near.max(dim=1, keepdim=True).values
     minus_log = -_log_neighbours(queries, memory, temperature)
     return ((minus_log * near).sum(dim=1) / (near.sum(dim=1) + 1)).mean()
@@ -55,10 +57,4 @@ def information_loss(queries: Tensor, memory: Tensor, temperature: float = 0.05)
 
 
 def _log_neighbours(queries: Tensor, memory: Tensor, temperature: float) -> Tensor:
-    return F.log_softmax(_products(queries, memory) / temperature, dim=1)
-
-
-def _products(features: Tensor, memory: Tensor) -> Tensor:
-    """In float32 under autocast too: divided by the temperature, half precision is too coarse."""
-    with torch.autocast(features.device.type, enabled=False):
-        return features.float() @ memory.detach().float().T
+    return F.log_softmax(products(queries, memory) / temperature, dim=1)

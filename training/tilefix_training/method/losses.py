@@ -1,4 +1,4 @@
-"""The contrastive loss of one view."""
+"""The contrastive losses of one view."""
 
 from __future__ import annotations
 
@@ -7,13 +7,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
+def products(features: Tensor, others: Tensor, *, detach: bool = True) -> Tensor:
+    """Inner products (b, n) of all rows, in float32 under autocast too: divided by a temperature, less is too coarse.
+
+    Without gradient to `others`, unless `detach` is False.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        return features.float() @ (others.detach() if detach else others).float().T
+
+
 def cluster_nce(features: Tensor, labels: Tensor, centroids: Tensor, temperature: float) -> Tensor:
     """Mean over the batch of -log softmax(f . C^T / temperature)[label]: InfoNCE against one vector per class.
 
-    `features` (b, d) and `centroids` (k, d) are L2-normalised; the gradient goes to `features` only.
+    `features` (b, d) are L2-normalised, `centroids` (k, d) as their memory gives them; the gradient goes to `features`
+    only. Computed in float32.
     van den Oord et al., arXiv 1807.03748, equation 4, with the class memory of arXiv 2103.11568.
     """
-    return F.cross_entropy(features @ centroids.detach().T / temperature, labels)
+    return F.cross_entropy(products(features, centroids) / temperature, labels)
 
 
 def pair_nce(features: Tensor, temperature: float) -> Tensor:
@@ -22,7 +32,7 @@ def pair_nce(features: Tensor, temperature: float) -> Tensor:
     Chen et al., arXiv 2002.05709, equation 1. `features` (2n, d), L2-normalised. Needs no memory, so it works while
     the network still changes faster than a memory follows.
     """
-    similarity = features @ features.T / temperature
+    similarity = products(features, features, detach=False) / temperature
     similarity.fill_diagonal_(float("-inf"))
     partner = torch.arange(len(features), device=features.device) ^ 1
     return F.cross_entropy(similarity, partner)
