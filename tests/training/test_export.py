@@ -13,7 +13,6 @@ from tilefix.errors import ModelError
 from tilefix.manifest import ModelManifest, sha256_of
 from tilefix.preprocess import to_input
 from tilefix_training.network.backbone import Backbone, BackboneConfig
-from tilefix_training.network.checkpoint import Checkpoint, load_checkpoint, load_network, save_checkpoint
 from tilefix_training.network.export import export_onnx
 
 
@@ -67,21 +66,3 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ModelError, match="cannot write the model"):
         export(network(1), tmp_path / "file" / "below")
-
-
-def test_a_checkpoint_comes_back_and_what_is_none_is_refused(tmp_path: Path) -> None:
-    made = network(1)
-    path = tmp_path / "last.safetensors"
-    tensors = {f"network.{name}": value for name, value in made.state_dict().items()}
-    run = {"depths": [1, 1, 2, 1], "dims": [8, 16, 24, 32], "pool_grid": 1}
-    save_checkpoint(Checkpoint(tensors, run, 7), path)
-    loaded = load_checkpoint(path)
-    assert (loaded.run, loaded.epoch) == (run, 7)
-    x = torch.randn(2, 3, 64, 64)
-    torch.testing.assert_close(load_network(loaded, path)(x), made.eval()(x))
-    with pytest.raises(ModelError, match="do not fit"):
-        load_network(Checkpoint(loaded.tensors, {**run, "dims": [8, 8, 8, 8]}, 7), path)
-    path.write_bytes(path.read_bytes()[:-50])
-    for wrong in (path, tmp_path / "none.safetensors"):
-        with pytest.raises(ModelError, match="not a checkpoint"):
-            load_checkpoint(wrong)

@@ -39,6 +39,7 @@ class TimmConfig:
 class TimmBackbone(Network):
     """A timm model without its classifier: its feature map is pooled per cell, then goes through its final norm.
 
+    Where the model has a wider layer between pooling and classifier, that is left out with the classifier.
     Raises `ConfigError` when timm is missing, does not know the model, or cannot fetch its weights.
     """
 
@@ -74,7 +75,8 @@ class TimmBackbone(Network):
         flat: Tensor = cells.flatten(0, 1)
         if hasattr(self.model, "fc_norm"):
             flat = self.model.fc_norm(flat)
-        else:  # each cell as a picture of one pixel: the head's own pooling changes nothing
+        elif getattr(self.model, "head_hidden_size", self.feature_dim) == self.feature_dim:
+            # each cell as a picture of one pixel: the head's own pooling changes nothing
             shape = (1, 1, self.feature_dim) if self._channels_last else (self.feature_dim, 1, 1)
             flat = self.model.forward_head(flat.view(-1, *shape), pre_logits=True)
         return flat.view_as(cells)
@@ -113,4 +115,11 @@ def state_of(network: TimmBackbone, state: dict[str, Tensor]) -> dict[str, Tenso
     """Published weights under the names that the network's model has; those of the classifier are left out."""
     classifier = cast(dict[str, Any], network.model.pretrained_cfg).get("classifier") or ()
     heads = tuple(f"{name}." for name in ((classifier,) if isinstance(classifier, str) else classifier))
-    return {f"model.{name}": value for name, value in state.items() if not name.startswith(heads)}
+    own = network.model.state_dict()
+    found = {}
+    for name, value in state.items():
+        if not name.startswith(heads):
+            # timm's small ConvNeXts have convolutions where others have linear layers
+            one_by_one = name in own and own[name].shape == (*value.shape, 1, 1)
+            found[f"model.{name}"] = value[..., None, None] if one_by_one else value
+    return found

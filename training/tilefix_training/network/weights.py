@@ -127,6 +127,6 @@ def _from_hub(repository: str) -> Path:
         return Path(hub.hf_hub_download(repository, _HUB_FILE))
     except Exception as error:  # the hub's client, its transport and the disk each raise their own kinds
         raise ConfigError(
-            f"{repository} cannot be had from the hub: {str(error).splitlines()[0] if str(error) else error!r}",
+            f"{repository} cannot be had from the hub: {(str(error) or repr(error)).splitlines()[0]}",
             mend=f"fetch its {_HUB_FILE} where there is a network, and give that file",
         ) from error
