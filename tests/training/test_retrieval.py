@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tilefix.errors import ConfigError
-from tilefix.types import Float32Array
+from tilefix.types import BoolArray, Float32Array, UInt8Array
+from tilefix_training.data.images import fitted, read_image
 from tilefix_training.evaluation.descriptors import thumbnail
 from tilefix_training.evaluation.identities import RetrievalSplit
 from tilefix_training.evaluation.metrics import Positions, measure
@@ -18,6 +19,7 @@ from tilefix_training.evaluation.retrieval import (
     SATELLITE_TO_DRONE,
     describe_files,
     evaluate_split,
+    evaluate_splits,
     score_directions,
     score_retrieval,
     table,
@@ -83,9 +85,12 @@ def test_unreadable_pictures_are_left_out_and_told(tmp_path: Path, caplog: pytes
     for path in paths:
         cv2.imwrite(str(path), rng.integers(0, 256, (40, 60, 3), dtype=np.uint8))
     paths[2].write_bytes(b"not a picture")
-    features, readable = describe_files(thumbnail, paths, 32)
+    features, rows = describe_files(thumbnail, paths, 32)
     assert features.shape == (3, 144)
-    assert readable.tolist() == [True, True, False, True]
+    assert rows[2] == -1
+    assert sorted(rows[[0, 1, 3]].tolist()) == [0, 1, 2]
+    for i in (0, 1, 3):
+        np.testing.assert_array_equal(features[rows[i]], thumbnail(fitted(read_image(paths[i]), 32)[None])[0])
     assert "1 of 4 pictures cannot be read" in caplog.text
     assert "2.png" in caplog.text
     with pytest.raises(ConfigError, match="none of 1 pictures"):
@@ -113,3 +118,29 @@ def test_a_split_is_scored_with_its_positions_and_without_what_cannot_be_read(tm
     score = evaluate_split(thumbnail, split, 64)
     assert (score.full.queries, score.full.gallery, score.matched.gallery, score.unreadable) == (2, 4, 2, 1)
     assert score.full.recall[1] == score.full.within_m[5.0] == score.full.sdm[1] == 1.0
+
+
+def test_a_picture_in_several_places_of_several_splits_is_described_once(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    pictures = [rng.integers(0, 256, (32, 32, 3), dtype=np.uint8) for _ in range(3)]
+    for folder in ("query", "gallery"):
+        (tmp_path / folder).mkdir()
+        for i, picture in enumerate(pictures):
+            cv2.imwrite(str(tmp_path / folder / f"{i}.png"), picture)
+    query, gallery = (
+        tuple(tmp_path / folder / f"{i}.png" for i in range(n)) for folder, n in (("query", 2), ("gallery", 3))
+    )
+    splits = {
+        "one": RetrievalSplit(query, np.arange(2), gallery, np.arange(3)),
+        "other": RetrievalSplit(gallery, np.arange(3), query, np.arange(2)),
+    }
+    described = []
+
+    def counting(patches: UInt8Array, masks: BoolArray | None) -> Float32Array:
+        described.append(len(patches))
+        return thumbnail(patches, masks)
+
+    scores = evaluate_splits(counting, splits, 32)
+    assert sum(described) == 3
+    assert scores == {name: evaluate_split(thumbnail, split, 32) for name, split in splits.items()}
+    assert (scores["one"].full.recall[1], scores["other"].full.recall[1]) == (1.0, pytest.approx(2 / 3))

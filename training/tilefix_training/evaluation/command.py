@@ -146,7 +146,7 @@ def _dense(cases: Any, model: Any, title: str) -> tuple[str, dict[str, Any]]:
 def _dataset(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     from tilefix_training.evaluation.identities import DIRECTIONS, retrieval_split
     from tilefix_training.evaluation.models import open_model
-    from tilefix_training.evaluation.retrieval import evaluate_split, table
+    from tilefix_training.evaluation.retrieval import evaluate_splits, table
 
     kind, _, root = args.dataset.partition(":")
     if not root:
@@ -155,8 +155,7 @@ def _dataset(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         direction: retrieval_split(kind, Path(root), direction, height_m=args.height_m) for direction in DIRECTIONS
     }
     model = open_model(args.model, args.device)
-    patch_px = model.manifest.patch_px
-    scores = {name: evaluate_split(model.describe, split, patch_px) for name, split in splits.items()}
+    scores = evaluate_splits(model.describe, splits, model.manifest.patch_px)
     return f"{model.name} on {args.dataset}\n{table(scores)}", {name: asdict(value) for name, value in scores.items()}
 
 

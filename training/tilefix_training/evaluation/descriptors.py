@@ -8,6 +8,9 @@ import cv2
 import numpy as np
 
 from tilefix.types import BoolArray, Float32Array, UInt8Array
+from tilefix_training.network.base import Network
+from tilefix_training.network.export import preprocessing
+from tilefix_training.network.features import describe
 
 # Patches uint8 (n, p, p, 3) and masks bool (n, p, p) or None -> float32 (n, d), L2-normalised.
 Describe = Callable[[UInt8Array, BoolArray | None], Float32Array]
@@ -27,3 +30,13 @@ def thumbnail(patches: UInt8Array, masks: BoolArray | None = None) -> Float32Arr
         values = (values - np.average(values, weights=cells + 1e-6)) * (cells > 0.5)
         found[i] = (values / max(float(np.linalg.norm(values)), 1e-6)).ravel()
     return found
+
+
+def describe_with(network: Network, patch_px: int) -> Describe:
+    """The descriptors of a network, in evaluation mode and on its device; its mode is put back after."""
+    manifest = preprocessing(patch_px, network.descriptor_dim)
+
+    def described(patches: UInt8Array, masks: BoolArray | None) -> Float32Array:
+        return describe(network, patches, masks, manifest)
+
+    return described

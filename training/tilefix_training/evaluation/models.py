@@ -11,14 +11,11 @@ import torch
 from tilefix.embedders import open_embedder
 from tilefix.errors import ModelError
 from tilefix.manifest import ModelManifest
-from tilefix.types import BoolArray, Float32Array, UInt8Array
-from tilefix_training.evaluation.descriptors import Describe
+from tilefix_training.evaluation.descriptors import Describe, describe_with
 from tilefix_training.network.backbone import BackboneConfig
-from tilefix_training.network.base import Network
 from tilefix_training.network.build import NetworkConfig, build
 from tilefix_training.network.checkpoint import checkpoint_config, load_checkpoint, load_network
 from tilefix_training.network.export import preprocessing
-from tilefix_training.network.features import describe
 
 CHECKPOINT_SUFFIX = ".safetensors"
 
@@ -60,16 +57,7 @@ def open_model(model: str, device: str = "auto") -> Model:
         raise ModelError(f"the checkpoint does not say what patches it takes: {error}", where=path) from error
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Model(of_network(network.to(device), manifest), manifest, shape)
-
-
-def of_network(network: Network, manifest: ModelManifest) -> Describe:
-    """The descriptors of a network."""
-
-    def described(patches: UInt8Array, masks: BoolArray | None) -> Float32Array:
-        return describe(network, patches, masks, manifest)
-
-    return described
+    return Model(describe_with(network.to(device), manifest.patch_px), manifest, shape)
 
 
 def untrained(model: Model, seed: int = 0) -> Describe:
@@ -82,4 +70,4 @@ def untrained(model: Model, seed: int = 0) -> Describe:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build(shape).eval()
-    return of_network(network, model.manifest)
+    return describe_with(network, model.manifest.patch_px)

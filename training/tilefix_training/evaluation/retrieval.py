@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from tilefix.errors import ConfigError, FlightError
-from tilefix.types import BoolArray, Float32Array, UInt8Array
+from tilefix.manifest import sha256_of
+from tilefix.types import Float32Array, UInt8Array
 from tilefix_training.data.images import fitted, read_image
 from tilefix_training.evaluation.descriptors import Describe
 from tilefix_training.evaluation.identities import DIRECTIONS, RetrievalSplit
-from tilefix_training.evaluation.metrics import Ids, Metrics, Positions, codes, measure
+from tilefix_training.evaluation.metrics import Ids, IntArray, Metrics, Positions, codes, measure
 
 DRONE_TO_SATELLITE, SATELLITE_TO_DRONE = DIRECTIONS
 _BATCH = 256
@@ -70,36 +71,62 @@ def score_directions(
 
 def evaluate_split(describe: Describe, split: RetrievalSplit, patch_px: int) -> RetrievalScore:
     """The score on a test split, whatever the describer was trained on; pictures are resized whole to `patch_px`."""
-    query, asked = describe_files(describe, split.queries, patch_px)
-    gallery, answers = describe_files(describe, split.gallery, patch_px)
-    positions = None
-    if split.query_lonlat is not None and split.gallery_lonlat is not None:
-        positions = Positions(split.query_lonlat[asked], split.gallery_lonlat[answers])
-    score = score_retrieval(query, split.query_ids[asked], gallery, split.gallery_ids[answers], positions)
-    return replace(score, unreadable=int((~asked).sum() + (~answers).sum()))
+    return evaluate_splits(describe, {"": split}, patch_px)[""]
 
 
-def describe_files(describe: Describe, paths: Sequence[Path], patch_px: int) -> tuple[Float32Array, BoolArray]:
-    """Descriptors (n, d) of the pictures that can be read, and which those are (bool, one per path).
+def evaluate_splits(
+    describe: Describe, splits: Mapping[str, RetrievalSplit], patch_px: int
+) -> dict[str, RetrievalScore]:
+    """The score of each of several splits by its name. A picture that is in several is described once."""
+    paths = [path for split in splits.values() for path in (*split.queries, *split.gallery)]
+    features, rows = describe_files(describe, paths, patch_px)
+    found: dict[str, RetrievalScore] = {}
+    for name, split in splits.items():
+        own, rows = rows[: len(split.queries) + len(split.gallery)], rows[len(split.queries) + len(split.gallery) :]
+        asked, answers = own[: len(split.queries)], own[len(split.queries) :]
+        good, there = asked >= 0, answers >= 0
+        positions = None
+        if split.query_lonlat is not None and split.gallery_lonlat is not None:
+            positions = Positions(split.query_lonlat[good], split.gallery_lonlat[there])
+        score = score_retrieval(
+            features[asked[good]], split.query_ids[good], features[answers[there]], split.gallery_ids[there], positions
+        )
+        found[name] = replace(score, unreadable=int((own < 0).sum()))
+    return found
 
-    Raises `ConfigError` when there is none.
+
+def describe_files(describe: Describe, paths: Sequence[Path], patch_px: int) -> tuple[Float32Array, IntArray]:
+    """Descriptors (m, d) of the different pictures among files, and the row of each file (n,), -1 where it cannot be
+    read. Files of the same bytes are one picture: the published sets hold most pictures as query and in the gallery.
+
+    Unreadable files are named in the log. Raises `ConfigError` when there is no other.
     """
     parts: list[Float32Array] = []
-    readable = np.zeros(len(paths), np.bool_)
     with ThreadPoolExecutor(_THREADS) as pool:
-        for start in range(0, len(paths), _BATCH):
-            found = list(pool.map(lambda path: _read(path, patch_px), paths[start : start + _BATCH]))
-            readable[start : start + len(found)] = [not isinstance(item, FlightError) for item in found]
-            batch = [item for item in found if not isinstance(item, FlightError)]
+        _, first, picture = np.unique(list(pool.map(_digest, paths)), return_index=True, return_inverse=True)
+        rows = np.full(len(first), -1, np.int64)
+        for start in range(0, len(first), _BATCH):
+            found = list(pool.map(lambda i: _read(paths[i], patch_px), first[start : start + _BATCH]))
             for error in (item for item in found if isinstance(item, FlightError)):
                 log.warning("skipped: %s", error)
+            batch = [(i, item) for i, item in enumerate(found, start) if not isinstance(item, FlightError)]
             if batch:
-                parts.append(describe(np.stack(batch), None))
+                rows[[i for i, _ in batch]] = sum(map(len, parts)) + np.arange(len(batch))
+                parts.append(describe(np.stack([item for _, item in batch]), None))
     if not parts:
         raise ConfigError(f"none of {len(paths)} pictures can be read", where=paths[0].parent if paths else None)
-    if not readable.all():
-        log.warning("%d of %d pictures cannot be read and are not counted", int((~readable).sum()), len(paths))
-    return np.concatenate(parts), readable
+    by_file = rows[picture]
+    if (by_file < 0).any():
+        log.warning("%d of %d pictures cannot be read and are not counted", int((by_file < 0).sum()), len(paths))
+    return np.concatenate(parts), by_file
+
+
+def _digest(path: Path) -> str:
+    """The same for files of the same bytes; a file that cannot be read is like no other."""
+    try:
+        return sha256_of(path)
+    except OSError:
+        return str(path)
 
 
 def _read(path: Path, patch_px: int) -> UInt8Array | FlightError:
