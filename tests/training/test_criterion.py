@@ -49,6 +49,11 @@ def test_an_epoch_without_clusters_to_tell_apart_gets_the_least(labels: list[int
     assert all(np.isfinite(value) for value in found.values())
 
 
+def test_copies_of_a_satellite_picture_count_once() -> None:
+    drone, labels, satellite = circle([0, 10, 90, 100, 200]), np.array([0, 0, 1, 1, -1]), circle([5, 50, 95])
+    assert criteria(drone, labels, np.repeat(satellite, 12, axis=0)) == criteria(drone, labels, satellite)
+
+
 def plain_silhouette(features: Float32Array, labels: npt.NDArray[np.int64]) -> float:
     values = []
     for i, f in enumerate(features):

@@ -30,14 +30,17 @@ def criteria(
     spread: satellite pictures that are nearest to some cluster, of as many as could be.
     margin: mean gap in cosine between the nearest satellite picture and the next.
     stability: adjusted Rand index with `previous_labels`, over pictures labelled both times; only where they are given.
+
+    Copies of a satellite picture count once.
     """
     labels = np.asarray(drone_labels, np.int64)
+    satellite = _distinct(np.asarray(satellite, np.float32))
     used, dense = np.unique(labels[labels >= 0], return_inverse=True)
     found = {"clustered": float((labels >= 0).mean()) if len(labels) else 0.0}
     found |= dict.fromkeys(("silhouette", "mutual", "halves", "cycle", "spread", "margin"), 0.0)
     if len(used) >= 2 and len(satellite) >= 2:
         members = np.asarray(drone, np.float32)[labels >= 0]
-        found |= _across(members, dense.astype(np.int64), len(used), np.asarray(satellite, np.float32))
+        found |= _across(members, dense.astype(np.int64), len(used), satellite)
         found["silhouette"] = silhouette(members, dense.astype(np.int64))
     if previous_labels is not None:
         both = (labels >= 0) & (np.asarray(previous_labels) >= 0)
@@ -86,6 +89,11 @@ def _across(members: Float32Array, labels: IntArray, clusters: int, satellite: F
         "spread": len(np.unique(nearest)) / min(clusters, len(satellite)),
         "margin": float((best_two[:, 1] - best_two[:, 0]).mean()),
     }
+
+
+def _distinct(rows: Float32Array) -> Float32Array:
+    """Each row once, in the order of their last copies."""
+    return rows[sorted({row.tobytes(): i for i, row in enumerate(rows)}.values())]
 
 
 def _sums(members: Float32Array, labels: IntArray, clusters: int) -> Float64Array:
