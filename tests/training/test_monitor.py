@@ -29,11 +29,13 @@ def test_the_numbers_of_a_row_become_curves(tmp_path: Path) -> None:
     for epoch in (0, 1):
         row = {"epoch": epoch, "losses": {"drone": 2.0 - epoch, "dhml": 0.5}, "rate": 1e-3, "note": "text", "ok": True}
         monitor.epoch(row)
+        monitor.scalars({"rate": 7.0}, epoch)
     monitor.close()
     monitor.close()
     found = curves(tmp_path)
     assert set(found) == {"losses/drone", "losses/dhml", "rate"}
     assert found["losses/drone"] == [(0, 2.0), (1, 1.0)]
+    assert found["rate"] == [(0, pytest.approx(1e-3)), (1, pytest.approx(1e-3))]
 
 
 def test_a_resumed_run_shows_every_epoch_once(tmp_path: Path) -> None:

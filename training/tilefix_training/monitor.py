@@ -41,17 +41,23 @@ class Monitor:
         self._first_epoch = first_epoch
         self._writer: Any = None
         self._missing = False
+        self._last: dict[str, int] = {}  # the epoch that each curve has last
 
     def start(self, epoch: int) -> None:
         """The run goes on from `epoch`; call it before the first value."""
         self._first_epoch = epoch
 
     def scalars(self, values: Mapping[str, Any], epoch: int) -> None:
-        """Curves by name. Tables in the table become name/name; what is no number is left out."""
+        """Curves by name. Tables in the table become name/name; what is no number is left out.
+
+        A curve gets one value an epoch, the first.
+        """
         writer = self._open()
         if writer is not None:
             for name, value in _numbers("", values):
-                writer.add_scalar(name, value, epoch)
+                if self._last.get(name) != epoch:
+                    writer.add_scalar(name, value, epoch)
+                    self._last[name] = epoch
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """The log's row of an epoch as curves; its "epoch" is their step."""

@@ -143,4 +143,5 @@ BACKBONES: dict[str, BackboneConfig] = {
     "convnext-atto": _published((2, 2, 6, 2), (40, 80, 160, 320)),
     "tilefix-s": BackboneConfig(pool_grid=2),  # the shipped model's
     "tilefix-xs": BackboneConfig((1, 1, 3, 1), (24, 48, 96, 192), pool_grid=2),
+    "tilefix-xxs": BackboneConfig((1, 1, 3, 1), (16, 32, 64, 128), pool_grid=2),
 }
