@@ -78,6 +78,26 @@ def test_a_drone_view_shows_its_own_place_turned_as_it_flew() -> None:
     assert correlation(tile, other) < 0.3
 
 
+def test_headings_can_be_kept_near_north() -> None:
+    from tilefix.simulation.world import generate_world, satellite_look
+
+    world = generate_world(4, size_m=400.0, gsd_m=0.5)
+    pixels = world.render(satellite_look(4))
+    tile = cv2.resize(generated._tile(world, pixels, 20.0, -30.0, 80.0), (64, 64), interpolation=cv2.INTER_AREA)
+    near, around = (
+        [
+            correlation(tile, view)
+            for view in generated._tour(world, pixels, 20.0, -30.0, 6, 64, tours, np.random.default_rng(2))
+        ]
+        for tours in (
+            Tours(tile_m=80.0, scale=(1.0, 1.0), tilt_deg=0.0, offset=0.0, heading_deg=heading_deg)
+            for heading_deg in (3.0, 180.0)
+        )
+    )
+    assert min(near) > 0.6
+    assert np.median(around) < 0.4
+
+
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Of the grey values within the circle that turning keeps."""
     y, x = np.mgrid[:64, :64] - 31.5

@@ -41,7 +41,8 @@ class Tours:
     """How places lie and how drones see them. `tile_m`: side of a satellite tile; `apart_m`: between place centres.
 
     `scale`: of a drone view's ground over the tile's, last to first; `turns`: rounds of a tour; `tilt_deg`: of its last
-    view; `offset`: standard deviation of the aim, of the tile; `alike`: the most of a tile that is of one ground cover.
+    view; `offset`: standard deviation of the aim, of the tile; `alike`: the most of a tile that is of one ground cover;
+    `heading_deg`: 180 for a tour all around, less for headings drawn that far either side of north.
     """
 
     tile_m: float = 118.0
@@ -53,6 +54,7 @@ class Tours:
     tilt_deg: float = 35.0
     offset: float = 0.03
     alike: float = 0.7
+    heading_deg: float = 180.0
 
 
 @dataclass(frozen=True)
@@ -215,6 +217,8 @@ def _tour(
     for number in range(views):
         share = (number + 0.5) / views
         yaw_deg = start_deg + way * (360.0 * tours.turns * share + rng.normal(0.0, 8.0))
+        if tours.heading_deg < 180.0:
+            yaw_deg = rng.uniform(-tours.heading_deg, tours.heading_deg)
         tilt_deg = float(np.clip(tours.tilt_deg * share + rng.normal(0.0, 3.0), 0.0, tours.tilt_deg))
         scale = float(
             np.clip(tours.scale[1] + (tours.scale[0] - tours.scale[1]) * share + rng.normal(0.0, 0.04), *tours.scale)
