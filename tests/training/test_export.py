@@ -34,8 +34,9 @@ def export(made: Backbone, folder: Path) -> ModelManifest:
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Backbone, Path]:
     """A network and the folder that it was exported to; with the global average, and with a grid."""
     made, folder = network(request.param), tmp_path_factory.mktemp("export") / "new"
-    export(made, folder)
-    return made, folder
+    export(made.train(), folder)
+    assert made.training
+    return made.eval(), folder
 
 
 def test_onnx_runtime_gives_what_torch_gives(exported: tuple[Backbone, Path]) -> None:

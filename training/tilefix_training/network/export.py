@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
 import warnings
@@ -38,10 +39,11 @@ def export_onnx(
 ) -> ModelManifest:
     """Writes `folder/name.onnx` (any batch size, weights inside) and `folder/name.json`; returns the manifest.
 
-    Both files are written beside their place and renamed. Raises `ModelError` when the folder cannot be written.
+    The network stays as it is, on its device. Both files are written beside their place and renamed. Raises
+    `ModelError` when the folder cannot be written.
     """
-    network = network.eval()
-    example = torch.randn(2, 3, patch_px, patch_px)
+    network = copy.deepcopy(network).cpu().eval()
+    example = torch.randn(2, 3, patch_px, patch_px, generator=torch.Generator().manual_seed(0))
     file = folder / f"{name}.onnx"
     partial = file.with_name(file.name + ".partial")
     try:
