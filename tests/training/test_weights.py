@@ -112,10 +112,8 @@ def test_a_checkpoint_is_a_source_and_its_neck_is_left_where_there_is_none(tmp_p
     assert torch.equal(without.head.norm.weight, made.head.norm.weight)
 
 
-@pytest.mark.parametrize("config", [replace(SMALL, pool_grid=2), AS_PUBLISHED])
-def test_an_exported_model_computes_what_its_network_does_and_gives_it_back(
-    tmp_path: Path, config: BackboneConfig
-) -> None:
+def test_an_exported_model_computes_what_its_network_does_and_gives_it_back(tmp_path: Path) -> None:
+    config = AS_PUBLISHED
     made = network(config)
     export_onnx(made, tmp_path, name="small", patch_px=64, patch_m_min=40, patch_m_max=800, trained_on=())
     embedder = open_embedder(tmp_path / "small.onnx")
@@ -138,6 +136,9 @@ def test_the_shipped_model_comes_back_as_the_runtime_computes_it() -> None:
     found = load_weights("default")
     manifest = embedder.manifest
     assert found.descriptor_dim == manifest.descriptor_dim
+    assert isinstance(found, Backbone)
+    assert found.config.neck
+    assert found.config.standardise_input
     rng = np.random.default_rng(0)
     patches = rng.integers(0, 256, (4, manifest.patch_px, manifest.patch_px, 3), dtype=np.uint8)
     masks = np.ones(patches.shape[:3], np.bool_)
