@@ -138,7 +138,7 @@ def test_image_vote_on_copies_averages_the_votes_of_a_picture() -> None:
     assert planted.score(copied[::8])[0] > once[0]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 10_000), rows=st.integers(1, 5), columns=st.integers(1, 5), kept=st.floats(0.2, 1.0))
 def test_the_assignment_has_the_greatest_gain_of_all(seed: int, rows: int, columns: int, kept: float) -> None:
     rng = np.random.default_rng(seed)
@@ -186,3 +186,13 @@ def test_one_cluster_and_one_satellite_are_no_error(way) -> None:  # type: ignor
     rows = unit(np.random.default_rng(0).normal(size=(3, 4)))
     labels, confidence = way(rows, np.zeros(3, np.int64), rows[:1])
     assert labels.shape == confidence.shape == (1,)
+
+
+@pytest.mark.parametrize("way", [by_assignment, by_cluster_vote])
+def test_copies_of_a_picture_share_its_label(way) -> None:  # type: ignore[no-untyped-def]
+    planted = Planted(9)
+    labels, confidence = way(planted.drone, planted.labels, planted.satellite)
+    order = np.random.default_rng(0).permutation(np.repeat(np.arange(len(labels)), 12))
+    of_copies, confidence_of_copies = way(planted.drone, planted.labels, planted.satellite[order])
+    assert (of_copies == labels[order]).mean() > 0.99  # the mean of the view is rounded otherwise
+    np.testing.assert_allclose(confidence_of_copies.mean(), confidence.mean(), atol=0.01)

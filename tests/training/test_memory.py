@@ -16,7 +16,7 @@ def one_by_one(centroids: torch.Tensor, features: torch.Tensor, labels: list[int
     return memory
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(
     labels=st.lists(st.integers(0, 4), max_size=20),
     momentum=st.floats(0.0, 1.0),
@@ -51,7 +51,7 @@ def test_occurrence_counts_equal_labels_before() -> None:
     assert occurrence(torch.tensor([3, 1, 3, 3, 1])).tolist() == [0, 0, 1, 2, 1]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(
     indices=st.lists(st.integers(0, 6), max_size=15),
     momentum=st.floats(0.0, 1.0),

@@ -2,7 +2,8 @@
 
 Three ways, from the published one to an optimal assignment. None reads a place or an identity. All take descriptors as
 float32 rows of any length, and drone labels with -1 for images outside every cluster. Confidences (m,) lie in 0 to 1
-and are 0 where no label is given.
+and are 0 where no label is given. Clusters are given to pictures: satellite rows that are equal bit for bit, copies of
+one picture, share what they get.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 from tilefix.types import Float32Array
 from tilefix_training.method.cluster import OUTLIER, cluster_means
-from tilefix_training.method.neighbours import IntArray, nearest
+from tilefix_training.method.neighbours import IntArray, distinct, nearest
 
 _TEMPERATURE = 0.5  # of the confidences of an assignment, in standard deviations
 
@@ -69,22 +70,23 @@ def by_cluster_vote(
     cluster is named as in the voting of UniABG (AAAI 2026).
     """
     kept = drone_labels != OUTLIER
-    images, satellites = _unit(drone, centre)[kept], _unit(satellite, centre)
+    pictures, picture = distinct(satellite)
+    images, satellites = _unit(drone, centre)[kept], _unit(satellite[pictures], centre)
     of_image = drone_labels[kept]
     clusters = int(drone_labels.max(initial=OUTLIER)) + 1
     if not clusters:
         return _nothing(len(satellite))
     named = _nearest_corrected(images, satellites, neighbours, hub, device)
-    cells = np.repeat(of_image, named.shape[1]) * len(satellite) + named.ravel()
+    cells = np.repeat(of_image, named.shape[1]) * len(satellites) + named.ravel()
     cell, place = np.unique(cells, return_inverse=True)
-    row, column = np.divmod(cell, len(satellite))
+    row, column = np.divmod(cell, len(satellites))
     votes = np.bincount(place, np.tile(1.0 / np.arange(1, named.shape[1] + 1), len(named)))
     share = (votes / np.bincount(of_image, minlength=clusters)[row]).astype(np.float32)
     order = np.argsort(-share, kind="stable")
     row, column, share = row[order], column[order], share[order]
     first_of_row, first_of_column = _is_first(row), _is_first(column)
     good = first_of_row & first_of_column & (share >= least)
-    return _labels_of(row[good], column[good], share[good], len(satellite))
+    return _labels_of(row[good], column[good], share[good], picture)
 
 
 def by_assignment(
@@ -109,13 +111,14 @@ def by_assignment(
     its view off every descriptor first, and with it most of what sets the views apart. The confidence is the pair's
     share of exp(score / temperature) among its cluster's candidates, times that among its satellite's.
     """
-    satellites, means = _unit(satellite, centre), cluster_means(_unit(drone, centre), drone_labels)
+    pictures, picture = distinct(satellite)
+    satellites, means = _unit(satellite[pictures], centre), cluster_means(_unit(drone, centre), drone_labels)
     if not len(means):
         return _nothing(len(satellite))
     row, column, score = _scored_pairs(means, satellites, candidates, hub, device)
     chosen = _best_assignment(row, column, score - least, len(means), len(satellites))
     confidence = _softmax_by(row, score) * _softmax_by(column, score)
-    return _labels_of(row[chosen], column[chosen], confidence[chosen], len(satellites))
+    return _labels_of(row[chosen], column[chosen], confidence[chosen], picture)
 
 
 def _scored_pairs(
@@ -189,10 +192,13 @@ def _is_first(values: IntArray) -> npt.NDArray[np.bool_]:
     return first
 
 
-def _labels_of(row: IntArray, column: IntArray, confidence: Float32Array, count: int) -> tuple[IntArray, Float32Array]:
-    labels, confidences = _nothing(count)
+def _labels_of(
+    row: IntArray, column: IntArray, confidence: Float32Array, picture: IntArray
+) -> tuple[IntArray, Float32Array]:
+    """Of all satellites (m,), from the pairs of clusters and pictures, and the picture of each satellite."""
+    labels, confidences = _nothing(int(picture.max()) + 1)
     labels[column], confidences[column] = row, confidence
-    return labels, confidences
+    return labels[picture], confidences[picture]
 
 
 def _nothing(count: int) -> tuple[IntArray, Float32Array]:

@@ -57,10 +57,10 @@ def rank_neighbours(features: Float32Array, count: int, *, device: str = "cpu") 
     """
     check_descriptors(features)
     count = min(count, len(features))
-    distinct, group = _distinct(features)
-    if len(distinct) == len(features):
+    singles, group = distinct(features)
+    if len(singles) == len(features):
         return nearest(features, features, count, same=True, device=device)[0]
-    first, _ = nearest(features[distinct], features[distinct], count, same=True, device=device)
+    first, _ = nearest(features[singles], features[singles], count, same=True, device=device)
     members = np.argsort(group, kind="stable")
     copies = np.bincount(group)
     begins = np.cumsum(copies) - copies
@@ -70,7 +70,7 @@ def rank_neighbours(features: Float32Array, count: int, *, device: str = "cpu") 
     before = np.cumsum(sizes, axis=1) - sizes
     taken = np.clip(count - before, 0, sizes).ravel()
     within = np.arange(taken.sum()) - np.repeat(np.cumsum(taken) - taken, taken)
-    expanded = members[np.repeat(begins[first.ravel()], taken) + within].reshape(len(distinct), count)
+    expanded = members[np.repeat(begins[first.ravel()], taken) + within].reshape(len(singles), count)
 
     # Of its own group each row takes itself, the next, the one before, and so on around.
     place = np.empty(len(features), np.int64)
@@ -94,7 +94,7 @@ def check_descriptors(features: Float32Array) -> None:
         )
 
 
-def _distinct(features: Float32Array) -> tuple[IntArray, IntArray]:
+def distinct(features: Float32Array) -> tuple[IntArray, IntArray]:
     """Index of the first of each set of equal rows, in order, and the number of its set for every row."""
     rows = np.ascontiguousarray(features)
     keys = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
