@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,20 @@ def test_the_same_folder_is_taken_again_and_another_set_is_refused(dataset: Path
         write_dataset(tmp_path / "full", **NUMBERS, tours=Tours(world_m=200.0))
     with pytest.raises(ConfigError, match="views = 0 is out of range"):
         write_dataset(tmp_path / "none", **(NUMBERS | {"views": 0}))
+
+
+def test_two_at_once_make_one(dataset: Path, tmp_path: Path) -> None:
+    values = NUMBERS | {"train_extra": 1, "drone_extra": 1, "tours": SMALL}
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(write_dataset, tmp_path / "set", **values) for _ in range(2)]
+    assert [made.result() for made in both] == [tmp_path / "set"] * 2
+    assert digests(tmp_path / "set") == digests(dataset)
+
+
+def test_a_disk_that_refuses_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        write_dataset(tmp_path / "file" / "set", **NUMBERS, tours=SMALL)
 
 
 def test_no_world_belongs_to_two_seeds_or_to_training_and_test(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
