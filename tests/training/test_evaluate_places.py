@@ -20,7 +20,7 @@ from tilefix.flightwriter import FlightWriter
 from tilefix.mappackage import MapPackage
 from tilefix.simulation.camera import render_view
 from tilefix.types import UInt8Array, VehicleState
-from tilefix_training.evaluation.dense import locate, score
+from tilefix_training.evaluation.dense import locate
 from tilefix_training.evaluation.descriptors import thumbnail
 from tilefix_training.evaluation.places import Ground, flight_case, open_ground
 
@@ -79,13 +79,12 @@ def changed(folder: Path, out: Path, row: int, **values: str) -> Path:
 
 
 def test_errors_are_those_of_the_vehicle_and_as_small_as_the_lattice_allows(ground: Ground, folder: Path) -> None:
-    case = flight_case(ground, open_flight(folder), PATCH_PX, stride_m=4.0)
+    case = flight_case(ground, open_flight(folder), PATCH_PX, stride_m=8.0)
     np.testing.assert_allclose(case.targets_m, PLACES_M, atol=1e-3)
     assert np.hypot(*case.offsets_m[:, 0].T).min() > AGL_M * np.tan(np.radians(PITCH_DEG))
     found = locate(case, thumbnail)
-    assert found.nearest_m.max() <= 2.0 * np.sqrt(2.0) + 1e-3
-    assert found.error_m.max() < 6.0
-    assert score([case], thumbnail).within_m[10.0] == 1.0
+    assert found.nearest_m.max() <= 4.0 * np.sqrt(2.0) + 1e-3
+    assert found.error_m.max() < 9.0
 
 
 def test_the_stride_is_an_eighth_of_the_patch_unless_given(ground: Ground, folder: Path) -> None:
