@@ -68,8 +68,13 @@ def test_only_the_first_of_many_broken_ones_are_named(tmp_path: Path, caplog: py
 
 
 def test_a_picture_that_vanishes_later_is_told(tmp_path: Path) -> None:
-    images = FolderImages([write(tmp_path / f"{i}.png", picture(i)) for i in range(2)], 16, "drone")
+    paths = [write(tmp_path / f"{i}.png", picture(i)) for i in range(2)]
+    kept, images = (
+        FolderImages(paths, 16, "drone", keep_bytes=size) for size in (2 * 16 * 16 * 3, 2 * 16 * 16 * 3 - 1)
+    )
+    np.testing.assert_array_equal(kept[1], images[1])
     (tmp_path / "1.png").unlink()
+    assert kept[1].shape == (16, 16, 3)
     with pytest.raises(FlightError, match=r"1\.png.*does not exist"):
         images[1]
 

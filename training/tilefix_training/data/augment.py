@@ -70,7 +70,9 @@ def augment(
         values = cv2.GaussianBlur(values, (0, 0), rng.uniform(0.3, 1.0)).astype(np.float32, copy=False)
     if rng.random() < settings.noise_p:
         values += rng.standard_normal(values.shape, dtype=np.float32) * np.float32(rng.uniform(0.0, 0.05))
-    return (np.clip(values, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8), mask
+    values *= np.float32(255.0)
+    values += np.float32(0.5)
+    return np.clip(values, 0.0, 255.0, out=values).astype(np.uint8), mask
 
 
 def _warp(
@@ -90,6 +92,10 @@ def _warp(
         image = cv2.warpAffine(stored, matrix, (patch_px, patch_px), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
         return np.asarray(image, np.uint8), np.ones((patch_px, patch_px), np.bool_)
     image = cv2.warpAffine(stored, matrix, (patch_px, patch_px), flags=flags)
+    end = patch_px - 1
+    corners = matrix @ np.array([[0, end, 0, end], [0, 0, end, end], [1, 1, 1, 1]])
+    if corners.min() >= 0.0 and corners.max() <= stored.shape[0] - 1:
+        return np.asarray(image, np.uint8), np.ones((patch_px, patch_px), np.bool_)
     inside = np.full(stored.shape[:2], 255, np.uint8)
     mask = cv2.warpAffine(inside, matrix, (patch_px, patch_px), flags=flags) > 254
     return np.asarray(image, np.uint8), mask
@@ -113,8 +119,8 @@ def _colour(image: UInt8Array, rng: np.random.Generator, settings: AugmentSettin
     mixing /= np.maximum(mixing.sum(axis=1, keepdims=True), 0.3)
     saturation = 0.0 if rng.random() < settings.grey_p else 1.0 + strength * (rng.uniform(0.3, 1.5) - 1.0)
     mixing = saturation * mixing + (1.0 - saturation) * np.outer(np.ones(3), rng.dirichlet((2.0, 3.0, 2.0)))
-    values = image.astype(np.float32) @ (mixing.T / 255.0).astype(np.float32)
-    np.clip(values, 0.0, None, out=values)
+    values = cv2.transform(image.astype(np.float32), mixing / 255.0)
+    np.maximum(values, np.float32(0.0), out=values)
     values **= np.exp(strength * (rng.uniform(-0.5, 0.5, 3) * 0.4 + rng.uniform(-0.5, 0.5))).astype(np.float32)
     gain = np.exp(strength * rng.uniform(-0.5, 0.4)) * np.exp(strength * rng.uniform(-0.15, 0.15, 3))
     values *= gain.astype(np.float32)

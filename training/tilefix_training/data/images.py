@@ -20,6 +20,7 @@ from tilefix.pictures import MAX_PIXELS, PICTURE_SUFFIXES, read_picture
 from tilefix.types import UInt8Array
 
 IMAGE_SUFFIXES = (*PICTURE_SUFFIXES, ".tif", ".tiff")
+KEEP_BYTES = 1 << 29
 _MAX_TIFF_BYTES = 1 << 28
 _NAMED = 10
 
@@ -60,25 +61,25 @@ class PatchImages:
 
 
 class FolderImages:
-    """Picture files, each decoded and resized as a whole to s x s when it is asked for.
+    """Picture files, each resized as a whole to s x s, decoded when it is asked for.
 
     `skipped`: what could not be read, in words. Opening decodes every file once, in `threads` threads: a broken file is
-    left out, counted and named in the log rather than met in the middle of a run. `check=False` trusts the files.
-    Raises `ConfigError` when fewer than 2 can be read.
+    left out, counted and named in the log rather than met in the middle of a run. Where all pictures together take no
+    more than `keep_bytes`, that one time is enough. Raises `ConfigError` when fewer than 2 can be read.
     """
 
     def __init__(
-        self, paths: Sequence[Path], stored_px: int, name: str, *, threads: int = 4, check: bool = True
+        self, paths: Sequence[Path], stored_px: int, name: str, *, threads: int = 4, keep_bytes: int = KEEP_BYTES
     ) -> None:
         self.name = name
         self.stored_px = stored_px
-        self.skipped: tuple[str, ...] = ()
-        self.paths = tuple(paths)
-        if check:
-            with ThreadPoolExecutor(max(1, threads)) as pool:
-                found = list(pool.map(_trouble, self.paths))
-            self.skipped = tuple(text for text in found if text is not None)
-            self.paths = tuple(path for path, text in zip(self.paths, found, strict=True) if text is None)
+        keep = len(paths) * 3 * stored_px**2 <= keep_bytes
+        with ThreadPoolExecutor(max(1, threads)) as pool:
+            found = list(pool.map(lambda path: _tried(path, stored_px, keep), paths))
+        self.skipped = tuple(result for result in found if isinstance(result, str))
+        read = [(path, result) for path, result in zip(paths, found, strict=True) if not isinstance(result, str)]
+        self.paths = tuple(path for path, _ in read)
+        self._kept = [result for _, result in read if result is not None]
         for text in self.skipped[:_NAMED]:
             log.warning("%s: skipped: %s", name, text)
         if self.skipped:
@@ -94,7 +95,7 @@ class FolderImages:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> UInt8Array:
-        return fitted(read_image(self.paths[index]), self.stored_px)
+        return self._kept[index] if self._kept else fitted(read_image(self.paths[index]), self.stored_px)
 
 
 class RepeatedImages:
@@ -168,9 +169,14 @@ def _tiff_size(data: bytes) -> tuple[int, int]:
     return sizes[256], sizes[257]
 
 
-def _trouble(path: Path) -> str | None:
+def _tried(path: Path, side: int, keep: bool) -> UInt8Array | str | None:
+    """The fitted picture when it is to be kept, else nothing; in words why it cannot be read."""
     try:
-        read_image(path)
+        image = read_image(path)
     except FlightError as error:
         return str(error)
-    return None
+    if not keep:
+        return None
+    kept = fitted(image, side)
+    kept.setflags(write=False)  # every caller gets the same one
+    return kept
