@@ -27,10 +27,10 @@ def test_both_ways_are_measured_and_agree(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_the_dense_one_is_left_out_where_it_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark_clustering, "_free_bytes", lambda: 1e5)
-    scene = benchmark_clustering.Scene(1000, 8, 10, 0.5, 10, 3, 0.4, 4)
+    monkeypatch.setattr(benchmark_clustering, "_free_bytes", lambda: 2.0**30)
+    scene = benchmark_clustering.Scene(10_000, 8, 10, 0.5, 10, 3, 0.4, 4)
     found = benchmark_clustering.measure("dense", scene, tmp_path / "labels.npy", 1, 60.0)
-    assert found == {"skipped": "needs about 0.0 GiB, and 0.0 GiB are free"}
+    assert found == {"skipped": "needs about 1.5 GiB, more than 70% of the 1.0 GiB that are free"}
     assert not list(tmp_path.iterdir())
 
 
