@@ -192,9 +192,8 @@ def benchmark(scenes: Sequence[Scene], threads: int, limit_s: float) -> dict[str
 
 def table(result: dict[str, Any]) -> str:
     """What a person reads."""
-    lines = [
-        f"{'descriptors':>11} {'':<7}{'seconds':>10}{'CPU s':>10}{'peak MiB':>10}{'clusters':>10}{'outliers':>10}{'ARI':>8}"
-    ]
+    names = ("seconds", "CPU s", "peak MiB", "clusters", "outliers")
+    lines = [f"{'descriptors':>11} {'':<7}" + "".join(f"{name:>10}" for name in names) + f"{'ARI':>8}"]
     for run in result["runs"]:
         for way in WAYS:
             found = run[way]
