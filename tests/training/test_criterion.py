@@ -42,6 +42,11 @@ def test_halves_that_disagree_are_told() -> None:
     assert found["cycle"] == 1.0  # from 0 to -1, and of the other halves 40 is the nearest to -1
 
 
+def test_halves_that_lead_to_each_others_place_close_no_cycle() -> None:
+    found = criteria(circle([0, 90, 91, 1]), np.array([0, 0, 1, 1]), circle([0, 90]))
+    assert found["halves"] == found["cycle"] == 0.0
+
+
 @pytest.mark.parametrize("labels", [[-1, -1, -1], [0, 0, 0], [0, -1, 0]])
 def test_an_epoch_without_clusters_to_tell_apart_gets_the_least(labels: list[int]) -> None:
     found = criteria(circle([0, 1, 2]), np.array(labels), circle([0, 90]), np.array(labels))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
+import cv2
 import numpy as np
 import pytest
 
@@ -139,6 +140,19 @@ def test_without_a_heading_some_of_the_headings_tried_finds_the_place() -> None:
     one, other = tried.queries[:, 0, middle, middle].astype(int), tried.queries[:, 9, middle, middle].astype(int)
     assert np.abs(one - other[:, ::-1, ::-1]).max() <= 16  # the warp is exact to 1/32 px
     assert (tried.masks[:, 0] == tried.masks[:, 9, ::-1, ::-1]).mean() > 0.98
+
+
+def test_picture_and_mask_turn_together() -> None:
+    sky = blocks_of_colour(0, cells=24)
+    case = case_of(sky, sky, patch_px=64, queries=10, rng=np.random.default_rng(1), turns=8)
+    quarter = np.rot90(case.queries[:, 0], axes=(1, 2)).astype(int)
+    assert np.abs(quarter - case.queries[:, 2])[:, 24:40, 24:40].max() <= 16
+    eighth = cv2.getRotationMatrix2D((31.5, 31.5), 45.0, 1.0)
+    rows, columns = np.mgrid[:64, :64] - 31.5
+    disc = np.hypot(rows, columns) < 31.0
+    for before, after in zip(case.masks[:, 0], case.masks[:, 1], strict=True):
+        turned = cv2.warpAffine(before.astype(np.uint8), eighth, (64, 64), flags=cv2.INTER_NEAREST)
+        assert (turned[disc] == after[disc]).mean() > 0.95
 
 
 def test_a_worlds_case_is_partly_covered_and_inside_the_map() -> None:
