@@ -92,6 +92,22 @@ def test_a_tiff_that_claims_too_much_is_refused_before_it_is_decoded(tmp_path: P
         read_image(tmp_path / "a.tif")
 
 
+def test_a_georeferenced_tile_is_read_without_a_word(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("rasterio")
+    from support.rasters import write_geotiff
+
+    image = picture(4)
+    path = write_geotiff(tmp_path / "H80_old.tif", np.ascontiguousarray(image.transpose(2, 0, 1)))
+    capfd.readouterr()
+    level = cv2.utils.logging.getLogLevel()
+    try:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_WARNING)  # warnings, as it starts with
+        np.testing.assert_array_equal(read_image(path), image)
+        assert capfd.readouterr() == ("", "")
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
 def test_patches_are_given_by_index() -> None:
     patches = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
     images = PatchImages(patches, "drone")

@@ -143,6 +143,8 @@ def read_image(path: Path) -> UInt8Array:
     width, height = _tiff_size(data)
     if not (0 < width * height <= MAX_PIXELS):
         raise FlightError(f"TIFF claims {width} x {height} px", where=path, mend=mend)
+    if cv2.utils.logging.getLogLevel() > cv2.utils.logging.LOG_LEVEL_ERROR:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # it warns of every GeoTIFF tag of every tile
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
