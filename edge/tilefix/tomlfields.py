@@ -30,18 +30,24 @@ def chosen(*choices: str) -> Any:
 
 
 def read_section(
-    toml: TomlFile, name: str, kind: type[T], *, required: bool = True, limits: Mapping[str, Limits] | None = None
+    toml: TomlFile,
+    name: str,
+    kind: type[T],
+    *,
+    required: bool = True,
+    limits: Mapping[str, Limits] | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> T:
     """`[name]` as an instance of the dataclass `kind`.
 
     Field types may be str, Path (relative to the file), int, float, bool, an Enum (by value), a tuple of one of
-    these, and each `| None`. Limits stand in the fields (`limited`), or in `limits` for a class that knows none; a
-    ValueError of the class is a refusal too.
+    these, and each `| None`. Limits stand in the fields (`limited`), or in `limits` for a class that knows none;
+    `defaults` replace those of the class. A ValueError of the class is a refusal too.
     """
     fields = {one.name: one for one in dataclasses.fields(kind) if one.init}  # type: ignore[arg-type]
     table = toml.section(name, fields, required=required)
     hints = typing.get_type_hints(kind)
-    values = {}
+    values = dict(defaults or {})
     for key, raw in table.items():
         rules = dict(fields[key].metadata)
         if limits and key in limits:

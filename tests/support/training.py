@@ -36,26 +36,30 @@ def write_config(path: Path, **changes: str) -> Path:
         "satellite": source(root / "satellite", 40),
         "drone_labels": 'labels = "cluster"',
         "drone": source(root / "drone", 80),
+        "initial": "",
         "warmup_epochs": "warmup_epochs = 1",
         "iterations": "iterations = 4",
         "extra": "",
+        "method": "[icel]\ncross_epoch = 1\n[ple]\nepoch = 2",
     } | changes
     sections = {
-        "run": ("name", "out", "epochs", "extra"),
+        "run": ("name", "out", "epochs", "initial", "extra"),
         "network": ("depths", "dims"),
         "patches": ("patch_px", "stored_px"),
         "satellite": ("satellite_labels", "satellite"),
-        "drone": ("drone_labels", "drone", "burst"),
-        "cluster": ("warmup_epochs", "eps"),
+        "drone": ("drone_labels", "drone", "burst", "eps"),
+        "cluster": ("neighbours",),
+        "contrast": ("warmup_epochs",),
         "optimiser": ("iterations", "batch"),
     }
     lines |= {
         "burst": "burst = 4",
-        "eps": "drone_eps = 0.6\nk1 = 8\nk2 = 3",
-        "batch": "clusters_per_batch = 4",
+        "eps": "eps = 0.6",
+        "neighbours": "k1 = 8\nk2 = 3",
+        "batch": "clusters_per_batch = 4\nbfloat16 = false",
     } | changes
     text = "\n".join(f"[{name}]\n" + "\n".join(lines[key] for key in keys) for name, keys in sections.items())
-    path.write_text(text + "\n")
+    path.write_text(f"{text}\n{lines['method']}\n")
     return path
 
 

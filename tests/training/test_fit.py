@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import csv
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +23,7 @@ from tilefix_training.network.backbone import Backbone, BackboneConfig
 from tilefix_training.network.checkpoint import load_checkpoint, load_network
 from tilefix_training.network.export import preprocessing
 from tilefix_training.network.features import describe
+from tilefix_training.state import LOG
 
 
 @pytest.fixture(scope="module")
@@ -38,48 +43,135 @@ def config(photos: Path, tmp_path: Path, **changes: str) -> FitConfig:
     return load_config(write_config(photos / f"{tmp_path.name}.toml", out=f'out = "{tmp_path}/run"', **changes))
 
 
-def losses(folder: Path) -> list[list[str]]:
-    with (folder / "run" / train.LOG).open() as file:
-        return list(csv.reader(file))
+def rows(folder: Path) -> list[dict[str, Any]]:
+    found = [json.loads(line) for line in (folder / "run" / LOG).read_text().splitlines()]
+    for row in found:
+        del row["seconds"]
+    return found
 
 
-def test_a_run_cut_in_two_has_the_losses_and_weights_of_one_that_was_not(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("memory", ["persistent", "epoch"])
+def test_a_run_killed_in_every_phase_has_the_losses_and_weights_of_one_that_was_not(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: str
 ) -> None:
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    first = train.fit(config(photos, whole, epochs="epochs = 3"))
-    plain = train._train_epoch
+    """Epoch 0 warms up, 1 clusters and looks across the views, 2 and 3 share labels."""
+    whole, cut = tmp_path / f"whole-{memory}", tmp_path / f"cut-{memory}"
+    method = f'[icel]\ncross_epoch = 1\nintra = 0.5\n[ple]\nepoch = 2\n[dhml]\nmemory = "{memory}"'
+    first = train.fit(config(photos, whole, epochs="epochs = 4", method=method))
+    again = config(photos, cut, epochs="epochs = 4", method=method)
+    plain = train._train
+    for last in range(1, 4):
 
-    def fail_in_the_third(*args: object) -> list[float]:
-        if args[5] == 2:
-            raise KeyboardInterrupt
-        return plain(*args)  # type: ignore[arg-type]
+        def fail(run: train.Run, epoch: int, last: int = last) -> dict[str, float]:
+            found = plain(run, epoch)
+            if epoch == last:
+                raise KeyboardInterrupt
+            return found
 
-    with monkeypatch.context() as patch:
-        patch.setattr(train, "_train_epoch", fail_in_the_third)
-        with pytest.raises(KeyboardInterrupt):
-            train.fit(config(photos, cut, epochs="epochs = 3"))
-    assert len(losses(cut)) == 3
-    again = load_config(photos / "cut.toml")
+        with monkeypatch.context() as patch:
+            patch.setattr(train, "_train", fail)
+            with pytest.raises(KeyboardInterrupt):
+                train.fit(again, resume=last > 1)
+        assert len(rows(cut)) == last
     with pytest.raises(ConfigError, match="--resume"):
         train.fit(again)
     second = train.fit(again, resume=True)
-    assert losses(cut) == losses(whole)
-    one, other = load_checkpoint(first).group("network"), load_checkpoint(second).group("network")
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert rows(cut) == rows(whole)
+    names = set().union(*(row["losses"] for row in rows(whole)))
+    assert names >= {"warmup_drone", "contrast_drone", "dhml_satellite", "drone_to_satellite", "intra_satellite"}
+    one, other = load_checkpoint(first), load_checkpoint(second)
+    assert one.tensors.keys() == other.tensors.keys()
+    assert all(torch.equal(one.tensors[name], other.tensors[name]) for name in one.tensors)
+
+
+def test_two_processes_make_the_clusters_and_nearly_the_weights_of_one(photos: Path, tmp_path: Path) -> None:
+    """Over gloo, on this machine, with shares of a batch that are not equal."""
+    found = []
+    for folder, processes in ((tmp_path / "one", 1), (tmp_path / "two", 2)):
+        config(
+            photos,
+            folder,
+            epochs="epochs = 3",
+            batch="clusters_per_batch = 3\nimages_per_cluster = 3\nbfloat16 = false",
+        )
+        words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+        words += ["-m", "tilefix_training.cli", "fit", str(photos / f"{folder.name}.toml")]
+        done = subprocess.run(
+            [sys.executable, *words],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        found.append(load_checkpoint(folder / "run" / "last.safetensors"))
+    one, two = found
+    for view in ("drone", "satellite"):
+        assert torch.equal(one.tensors[f"labels.{view}"], two.tensors[f"labels.{view}"])
+    for left, right in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
+        assert left["drone"] == right["drone"]
+        assert left["losses"] == pytest.approx(right["losses"], rel=1e-3)
+    for name, value in one.group("network").items():
+        assert torch.allclose(value.float(), two.tensors[f"network.{name}"].float(), atol=2e-3), name
+
+
+def test_the_published_preset_runs_all_its_phases(photos: Path, tmp_path: Path) -> None:
+    small = 'preset = "published"'
+    method = """[dhml]
+until_epoch = 2
+[icel]
+intra_epoch = 0
+cross_epoch = 0
+[ple]
+epoch = 2"""
+    path = train.fit(
+        config(
+            photos,
+            tmp_path,
+            extra=small,
+            epochs="epochs = 3",
+            method=method,
+            warmup_epochs="warmup_epochs = 0",
+            satellite_labels="copies = 4\neps = 0.6",
+            stored_px='stored_px = 48\naugment = "published"',
+            eps="eps = 0.6",
+        )
+    )
+    losses = [set(row["losses"]) for row in rows(tmp_path)]
+    assert "satellite_to_drone" in losses[0]
+    assert "drone_to_satellite" not in losses[0]
+    assert "drone_to_satellite" in losses[1]
+    assert "dhml_drone" in losses[1]
+    assert "dhml_drone" not in losses[2]
+    assert rows(tmp_path)[2]["transferred"] > 0
+    assert load_checkpoint(path).epoch == 3
+
+
+def test_each_part_can_be_switched_off(photos: Path, tmp_path: Path) -> None:
+    off = "[icel]\nenabled = false\n[ple]\nenabled = false\n[dhml]\nenabled = false"
+    train.fit(config(photos, tmp_path, method=off, warmup_epochs="warmup_epochs = 0"))
+    assert [set(row["losses"]) for row in rows(tmp_path)] == [{"contrast_drone", "contrast_satellite"}] * 2
 
 
 def test_resuming_another_configuration_is_refused_by_name(photos: Path, tmp_path: Path) -> None:
     train.fit(config(photos, tmp_path, epochs="epochs = 1"))
-    with pytest.raises(ConfigError, match="another epochs"):
+    with pytest.raises(ConfigError, match=r"another run.epochs$|another run.epochs "):
         train.fit(config(photos, tmp_path, epochs="epochs = 2"), resume=True)
+
+
+def test_a_torn_log_line_of_an_unfinished_epoch_is_dropped(photos: Path, tmp_path: Path) -> None:
+    train.fit(config(photos, tmp_path, epochs="epochs = 1"))
+    log = tmp_path / "run" / LOG
+    log.write_text(log.read_text() + json.dumps({"epoch": 1, "losses": {}}) + "\n")
+    train.fit(config(photos, tmp_path, epochs="epochs = 1"), resume=True)
+    assert [row["epoch"] for row in rows(tmp_path)] == [0]
 
 
 def test_two_epochs_find_places_better_than_an_untrained_network(photos: Path, tmp_path: Path) -> None:
     path = train.fit(config(photos, tmp_path, iterations="iterations = 25", dims="dims = [16, 24, 32, 48]"))
-    rows = losses(tmp_path)
-    assert [row[0] for row in rows] == ["epoch", "0", "1"]
-    assert int(rows[2][3]) >= 2  # clusters of the drone view
+    assert [row["epoch"] for row in rows(tmp_path)] == [0, 1]
+    assert rows(tmp_path)[1]["drone"]["classes"] >= 2
     network = load_network(load_checkpoint(path), path)
     torch.manual_seed(5)
     untrained = Backbone(BackboneConfig((1, 1, 1, 1), (16, 24, 32, 48))).eval()
@@ -96,5 +188,5 @@ def test_two_epochs_find_places_better_than_an_untrained_network(photos: Path, t
 
 
 def test_a_view_without_clusters_says_what_to_change(photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"epoch 1: the drone view has 0 clusters.*drone_eps"):
-        train.fit(config(photos, tmp_path, eps="drone_eps = 0.011\nk1 = 8\nmin_samples = 50"))
+    with pytest.raises(ConfigError, match=r"epoch 1: the drone view has 0 clusters.*\[drone\] eps"):
+        train.fit(config(photos, tmp_path, eps="eps = 0.011", neighbours="k1 = 8\nmin_samples = 50"))

@@ -1,4 +1,4 @@
-"""The `tilefix-train` command: fit, evaluate, export."""
+"""The `tilefix-train` command: fit, evaluate, adapt, export, generate."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import argparse
 import importlib.util
 import json
 import logging
-import math
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from tilefix import __version__
 from tilefix.errors import ConfigError, TilefixError
+from tilefix_training.evaluation import command
 
 NEEDED = ("torch", "safetensors", "sklearn", "scipy", "onnx", "onnxscript")
 
@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         "fit", help="train a network", description="Train a network; the checkpoint goes to `out`."
     )
     fit.add_argument("config", type=Path, help="TOML file, see training/configs")
-    fit.add_argument("--resume", action="store_true", help="go on after the last finished epoch")
+    _training_arguments(fit)
     fit.set_defaults(run=_fit)
 
     export = commands.add_parser("export", help="checkpoint to ONNX", description="Write NAME.onnx and NAME.json.")
@@ -54,83 +54,116 @@ def _parser() -> argparse.ArgumentParser:
     export.set_defaults(run=_export)
 
     evaluate = commands.add_parser(
-        "evaluate",
-        help="localise on generated worlds",
-        description="Search drone patches on dense maps of other worlds.",
+        "evaluate", help="score a model", description="Score a model on worlds, a data set, or a flight over a map."
     )
-    evaluate.add_argument("--model", default="default", help="shipped name, .onnx or .json; %(default)s unless given")
-    evaluate.add_argument("--worlds", default="1000:1004", help="seeds FIRST:LAST, both included; %(default)s")
-    evaluate.add_argument("--patch-m", type=float, default=120.0, help="metres across a patch; %(default)s")
-    evaluate.add_argument("--size-m", type=float, default=1200.0, help="metres across a world; %(default)s")
-    evaluate.add_argument("--queries", type=int, default=60, help="per world; %(default)s")
-    evaluate.add_argument("--out", type=Path, help="write the figures as JSON too")
-    evaluate.set_defaults(run=_evaluate)
+    command.configure(evaluate)
+    evaluate.set_defaults(run=command.run)
+
+    adapt = commands.add_parser(
+        "adapt",
+        help="make a model better for one area",
+        description="Train a model further on the map of an area and footage of it; no positions are needed.",
+    )
+    adapt.add_argument("--map", type=Path, required=True, help="map package of the area")
+    adapt.add_argument(
+        "--footage", type=Path, required=True, nargs="+", help="flight folders; FOLDER:FIRST:LAST takes these frames"
+    )
+    adapt.add_argument("--out", type=Path, required=True, help="folder for the run and the new model")
+    adapt.add_argument("--model", default="default", help="what to start from; the shipped model unless given")
+    adapt.add_argument("--score", type=Path, help="flight folder with positions, to score before and after")
+    adapt.add_argument("--frames", metavar="FIRST:LAST", help="of --score")
+    adapt.add_argument("--stride-m", type=float, help="of the dense search of --score; an eighth of a patch")
+    _training_arguments(adapt)
+    adapt.set_defaults(run=_adapt)
+
+    generate = commands.add_parser(
+        "generate",
+        help="write a generated data set",
+        description="Write drone and satellite pictures of generated places, in University-1652's folders.",
+    )
+    generate.add_argument("out", type=Path, help="folder, made anew")
+    generate.add_argument("--seed", type=int, required=True, help="1000-1999 to choose by, from 9000 on to publish")
+    generate.add_argument("--places", type=int, default=200, help="to train on; %(default)s")
+    generate.add_argument("--views", type=int, default=12, help="drone views of a place; %(default)s")
+    generate.add_argument("--test-places", type=int, default=200, help="%(default)s")
+    generate.add_argument("--distractors", type=int, default=100, help="in the galleries only; %(default)s")
+    generate.add_argument("--px", type=int, default=96, help="side of a picture; %(default)s")
+    generate.set_defaults(run=_generate)
     return parser
+
+
+def _training_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="a value in place of the file's"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on after the last finished epoch")
+
+
+def _changes(args: argparse.Namespace) -> dict[str, Any]:
+    """Values as JSON writes them; anything else is text."""
+    found: dict[str, Any] = {}
+    for item in args.set:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {item!r} is not SECTION.KEY=VALUE", mend="such as --set run.epochs=4")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
 
 
 def _fit(args: argparse.Namespace) -> int:
     from tilefix_training.config import load_config
     from tilefix_training.train import fit
 
-    print(fit(load_config(args.config), resume=args.resume))
+    print(fit(load_config(args.config, _changes(args)), resume=args.resume))
+    return 0
+
+
+def _generate(args: argparse.Namespace) -> int:
+    from tilefix_training.data.generated import write_dataset
+
+    print(
+        write_dataset(
+            args.out,
+            seed=args.seed,
+            places=args.places,
+            views=args.views,
+            test_places=args.test_places,
+            distractors=args.distractors,
+            px=args.px,
+        )
+    )
+    return 0
+
+
+def _adapt(args: argparse.Namespace) -> int:
+    from tilefix_training.adapt import adapt
+
+    print(
+        adapt(
+            args.map,
+            args.footage,
+            args.out,
+            model=args.model,
+            score=args.score,
+            frames=args.frames,
+            stride_m=args.stride_m,
+            changes=_changes(args),
+            resume=args.resume,
+        )
+    )
     return 0
 
 
 def _export(args: argparse.Namespace) -> int:
-    from tilefix_training.network.checkpoint import load_checkpoint, load_network
-    from tilefix_training.network.export import export_onnx
+    from tilefix_training.network.checkpoint import load_checkpoint
+    from tilefix_training.network.export import export_checkpoint
 
-    checkpoint = load_checkpoint(args.checkpoint)
-    run = checkpoint.run
-    manifest = export_onnx(
-        load_network(checkpoint, args.checkpoint),
-        args.out,
-        name=args.name or str(run["name"]),
-        patch_px=int(run["patch_px"]),
-        patch_m_min=float(run["patch_m_min"]),
-        patch_m_max=float(run["patch_m_max"]),
-        trained_on=tuple(run["trained_on"]),
-    )
-    print(args.out / manifest.file)
+    print(export_checkpoint(load_checkpoint(args.checkpoint), args.checkpoint, args.out, name=args.name))
     return 0
 
 
-def _evaluate(args: argparse.Namespace) -> int:
-    import torch
-
-    from tilefix.embedders import open_embedder
-    from tilefix_training.evaluation.dense import score, world_case
-    from tilefix_training.evaluation.descriptors import thumbnail
-    from tilefix_training.network.backbone import Backbone, BackboneConfig
-    from tilefix_training.network.features import describe
-
-    try:
-        first, last = (int(part) for part in args.worlds.split(":"))
-    except ValueError as error:
-        raise ConfigError(f"--worlds {args.worlds!r} is not FIRST:LAST", mend="such as 1000:1004") from error
-    if not (0 <= first <= last < first + 1000 and args.queries >= 1 and 1.0 <= args.patch_m <= args.size_m / 2):
-        raise ConfigError("--worlds, --queries or --patch-m is out of range", mend="patch at most half the world")
-    embedder = open_embedder(args.model)
-    manifest = embedder.manifest
-    manifest.check_patch_m(args.patch_m, "--patch-m")
-    cases = [
-        world_case(seed, patch_m=args.patch_m, size_m=args.size_m, queries=args.queries, patch_px=manifest.patch_px)
-        for seed in range(first, last + 1)
-    ]
-    torch.manual_seed(0)
-    shape = BackboneConfig()
-    grid = max(1, math.isqrt(manifest.descriptor_dim // shape.descriptor_dim))
-    untrained = Backbone(replace(shape, pool_grid=grid)).eval()
-    scores = {
-        manifest.name: score(cases, embedder.embed),
-        "untrained": score(cases, lambda patches, masks: describe(untrained, patches, masks, manifest)),
-        "thumbnail": score(cases, thumbnail),
-    }
-    print(f"{scores[manifest.name].queries} queries, {len(cases[0].tiles)} tiles a map")
-    for name, value in scores.items():
-        print(f"{name:<12} {value.text()}")
-    if args.out is not None:
-        partial = args.out.with_name(args.out.name + ".partial")
-        partial.write_text(json.dumps({name: asdict(value) for name, value in scores.items()}, indent=2) + "\n")
-        partial.replace(args.out)
-    return 0
+if __name__ == "__main__":  # torchrun starts modules
+    sys.exit(main())

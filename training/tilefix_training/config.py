@@ -1,226 +1,313 @@
-"""What a training run is made of: a TOML file, checked before anything is computed."""
+"""What a training run is made of: a TOML file, checked before anything is computed.
+
+Every part of the method and every figure in it has a name here; a preset (`presets.py`) is a set of such values, and
+the file has the last word. Where a value's source is not told, it is the published code's.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tilefix.errors import ConfigError
+from tilefix.tomlfields import chosen, limited, read_section
 from tilefix.tomlfile import TomlFile
+from tilefix_training.presets import PRESETS
+from tilefix_training.sources import DatasetSource, Source, read_source
+
+EPOCHS = (0, 100000)
 
 
 @dataclass(frozen=True)
-class WorldsSource:
-    """Generated worlds `first` to `last` (seeds), `size_m` wide, rendered once at `gsd_m` in a look of the view."""
+class RunConfig:
+    """`initial`: weights to start from: a checkpoint, published ImageNet weights, an .onnx of ours, "default" for the
+    shipped model, or "" for none. `device`: "auto" takes a GPU where there is one. `threads`: of the processor for
+    arithmetic and for reading pictures each.
+    """
 
-    first: int
-    last: int
-    size_m: float
-    gsd_m: float
-    patches: int
-    patch_m: tuple[float, float]
-    turns: int = 1
+    name: str
+    out: str
+    preset: str = "tilefix"
+    seed: int = limited(0, 2**31 - 1, 1)
+    epochs: int = limited(1, EPOCHS[1], 20)
+    threads: int = limited(1, 256, 1)
+    device: str = "auto"
+    initial: str | None = None
+    trained_on: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not all(letter.isalnum() or letter in "-_" for letter in self.name):
+            raise ValueError("name may hold letters, digits, - and _")
 
 
 @dataclass(frozen=True)
-class TilesSource:
-    """A folder of XYZ tiles `z_x_y.png`, stitched where they touch."""
+class NetworkConfig:
+    """The backbone: a name of `network.backbone.BACKBONES` or "timm:MODEL", and what surrounds it.
 
-    folder: str
-    patches: int
-    patch_m: tuple[float, float]
-    turns: int = 1
+    `depths`, `dims`: of another ConvNeXt than the named one. `pool_grid`, `neck`, `standardise_input`: see
+    `network.base`; those of the named one unless given.
+    """
+
+    backbone: str = "tilefix-s"
+    depths: tuple[int, ...] = limited(1, 64, ())
+    dims: tuple[int, ...] = limited(4, 2048, ())
+    pool_grid: int | None = limited(1, 4, None)
+    neck: bool | None = None
+    standardise_input: bool | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("depths", "dims"):
+            if len(getattr(self, name)) not in (0, 4):
+                raise ValueError(f"{name} must be four whole numbers, one a stage")
 
 
 @dataclass(frozen=True)
-class PhotosSource:
-    """A folder of nadir photos, each taken to show `width_m` of ground across."""
+class PatchesConfig:
+    """Side of the network's pictures and of those kept, pixels, and the metres that a patch may show.
 
-    folder: str
-    width_m: float
-    patches: int
-    patch_m: tuple[float, float]
-    turns: int = 1
+    `stored_px`: patches are kept with 4/3 of the network's metres, room for augmentation. `augment`: "tilefix" draws
+    geometry within the errors of flight, light, season and sensor; "published" colour jitter, crop and mirror.
+    `rotation_deg`, `scale`, `shift`: half-widths of the drawn turn, scale (log) and shift (share of the patch) of
+    "tilefix"; 180 where the heading is unknown. `mask_p`: share of patches that show a camera's turned rectangle only.
+    `mirrored`: what lies outside a picture is its mirror image, not masked.
+    """
 
+    patch_px: int = limited(32, 512, 64)
+    stored_px: int = limited(32, 1024, 128)
+    patch_m_min: float = limited(1, 10000, 40.0)
+    patch_m_max: float = limited(1, 10000, 800.0)
+    augment: str = chosen("tilefix", "published")
+    rotation_deg: float = limited(0.0, 180.0, 14.0)
+    scale: float = limited(0.0, 1.0, 0.12)
+    shift: float = limited(0.0, 0.3, 0.14)
+    mask_p: float = limited(0.0, 1.0, 0.5)
+    mirrored: bool = False
 
-Source = WorldsSource | TilesSource | PhotosSource
-SOURCES: dict[str, type[Source]] = {"worlds": WorldsSource, "tiles": TilesSource, "photos": PhotosSource}
+    def __post_init__(self) -> None:
+        if self.patch_m_min > self.patch_m_max:
+            raise ValueError("patch_m_min is larger than patch_m_max")
+        if self.patch_px % 32:
+            raise ValueError(f"patch_px = {self.patch_px} is no multiple of 32")
+        if self.augment == "tilefix" and self.stored_px * 3 < self.patch_px * 4:
+            raise ValueError("stored_px is less than 4/3 of patch_px")
 
 
 @dataclass(frozen=True)
 class ViewConfig:
-    """One view's pictures. `burst`: patches cut around each place, as a short piece of video gives them.
+    """One view's pictures and what becomes its classes.
 
-    `labels`: "cluster" for pseudo-labels by clustering, "instance" for every patch its own class.
+    `labels`: "cluster" for pseudo-labels by clustering, "instance" for every picture its own class. `burst`: patches
+    cut around each place, as a short piece of video gives them. `copies`: times that each picture counts (file copies
+    in the published code). `augmented`: times that each picture of a batch is drawn. `eps`: DBSCAN's radius.
     """
 
-    sources: tuple[Source, ...]
-    burst: int
-    labels: str
+    sources: tuple[Source, ...] = ()
+    labels: str = chosen("cluster", "instance")
+    burst: int = limited(1, 64, 1)
+    copies: int = limited(1, 1000, 1)
+    augmented: int = limited(1, 8, 1)
+    eps: float = limited(0.01, 0.99, 0.4)
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """k-reciprocal Jaccard distance and DBSCAN, once an epoch.
+
+    `flip`: descriptors for clustering are the mean over the picture and its mirror image. `centroids`: a cluster's
+    memory starts at the mean of its descriptors as the network gives them ("raw") or of their directions ("unit").
+    """
+
+    k1: int = limited(2, 1000, 30)
+    k2: int = limited(1, 1000, 6)
+    min_samples: int = limited(1, 1000, 4)
+    flip: bool = False
+    centroids: str = chosen("unit", "raw")
+
+
+@dataclass(frozen=True)
+class ContrastConfig:
+    """Dual-path cluster contrast. `weight`: of each view's loss. `momentum`: share of the old memory that stays,
+    `momentum_first` in the first epoch with clusters. `warmup_epochs`: in which each picture is contrasted inside the
+    batch, for a network that starts from nothing.
+    """
+
+    weight: float = limited(0.0, 100.0, 1.0)
+    temperature: float = limited(0.001, 10.0, 0.05)
+    momentum_first: float = limited(0.0, 1.0, 0.2)
+    momentum: float = limited(0.0, 1.0, 0.1)
+    warmup_epochs: int = limited(*EPOCHS, 0)
+    warmup_temperature: float = limited(0.001, 10.0, 0.1)
+
+
+@dataclass(frozen=True)
+class DhmlConfig:
+    """Dynamic hierarchical memory. `memory`: "epoch" starts empty in each epoch and is not normalised; "persistent"
+    keeps a row a picture over the whole run. `until_epoch`: the first epoch without it.
+    """
+
+    enabled: bool = True
+    memory: str = chosen("persistent", "epoch")
+    weight: float = limited(0.0, 100.0, 0.2)
+    until_epoch: int = limited(*EPOCHS, EPOCHS[1])
+
+
+@dataclass(frozen=True)
+class IcelConfig:
+    """Information consistency: neighbourhoods within a view and across views.
+
+    `ratio`: a memory row is a neighbour above this share of the highest similarity. Weights: `intra`,
+    `drone_to_satellite`, `satellite_to_drone` of the neighbourhood losses (from `intra_epoch` and `cross_epoch` on);
+    `late_*` replace them once labels are transferred. `alternate`: satellite to drone in even epochs, drone to
+    satellite in odd ones, instead of both. `consistency`, `information`: weights of the two terms of `method.icel`,
+    from `cross_epoch` on. `momentum`: of the memory with a row a picture; `raw_update`: it takes descriptors as the
+    network gives them, not their directions.
+    """
+
+    enabled: bool = True
+    ratio: float = limited(0.0, 1.0, 0.9)
+    temperature: float = limited(0.001, 10.0, 0.05)
+    momentum: float = limited(0.0, 1.0, 0.9)
+    raw_update: bool = False
+    alternate: bool = False
+    intra_epoch: int = limited(*EPOCHS, 1)
+    cross_epoch: int = limited(*EPOCHS, 10)
+    intra: float = limited(0.0, 100.0, 0.0)
+    drone_to_satellite: float = limited(0.0, 100.0, 0.5)
+    satellite_to_drone: float = limited(0.0, 100.0, 0.0)
+    late_intra: float = limited(0.0, 100.0, 0.0)
+    late_drone_to_satellite: float = limited(0.0, 100.0, 0.5)
+    late_satellite_to_drone: float = limited(0.0, 100.0, 0.0)
+    consistency: float = limited(0.0, 100.0, 0.0)
+    information: float = limited(0.0, 100.0, 0.0)
+
+
+@dataclass(frozen=True)
+class PleConfig:
+    """Pseudo-label enhancement: from `epoch` on satellites take the labels of drone clusters, and both views share
+    one memory.
+
+    `transfer`: "image_vote" as published (pictures without a label are left out), "cluster_vote" or "assignment"
+    (satellites without a cluster stay classes of their own). `balance`: a shared class starts in the middle of its
+    two views' means, not at the mean over all its pictures.
+    """
+
+    enabled: bool = True
+    transfer: str = chosen("assignment", "cluster_vote", "image_vote")
+    epoch: int = limited(*EPOCHS, 20)
+    balance: bool = True
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """`iterations`: batches an epoch, 0 for one pass over the larger view. `schedule`: "cosine" with a warm-up over the
+    first 5 %, or "step": times `step_factor` every `step_epochs`. `clip`: largest norm of the gradient, 0 for none.
+    """
+
+    kind: str = chosen("adamw", "sgd")
+    learning_rate: float = limited(1e-7, 10.0, 1e-3)
+    weight_decay: float = limited(0.0, 1.0, 0.05)
+    decay_all: bool = False
+    schedule: str = chosen("cosine", "step")
+    step_epochs: int = limited(1, EPOCHS[1], 20)
+    step_factor: float = limited(0.0, 1.0, 0.1)
+    clip: float = limited(0.0, 1e6, 5.0)
+    clusters_per_batch: int = limited(2, 4096, 16)
+    images_per_cluster: int = limited(2, 64, 4)
+    iterations: int = limited(0, 100000, 0)
+    bfloat16: bool = False
 
 
 @dataclass(frozen=True)
 class FitConfig:
-    """A whole run. The defaults are those of the method, except where training from nothing needs others.
+    """A whole run."""
 
-    `stored_px`: side of the patches kept in the cache, which show 4/3 of the network's metres: room for augmentation.
-    """
-
-    name: str
-    out: Path
+    run: RunConfig
     drone: ViewConfig
     satellite: ViewConfig
-    seed: int = 1
-    epochs: int = 20
-    threads: int = 1
-    depths: tuple[int, ...] = (2, 2, 4, 2)
-    dims: tuple[int, ...] = (32, 64, 128, 256)
-    pool_grid: int = 1
-    patch_px: int = 64
-    stored_px: int = 128
-    patch_m_min: float = 40.0
-    patch_m_max: float = 800.0
-    k1: int = 30
-    k2: int = 6
-    drone_eps: float = 0.4
-    satellite_eps: float = 0.3
-    min_samples: int = 4
-    warmup_epochs: int = 2
-    bfloat16: bool = False
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.05
-    clusters_per_batch: int = 16
-    images_per_cluster: int = 4
-    iterations: int = 0
-    temperature: float = 0.05
-    warmup_temperature: float = 0.1
-    momentum_first: float = 0.2
-    momentum: float = 0.1
-    trained_on: tuple[str, ...] = field(default=())
+    network: NetworkConfig = NetworkConfig()
+    patches: PatchesConfig = PatchesConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    contrast: ContrastConfig = ContrastConfig()
+    dhml: DhmlConfig = DhmlConfig()
+    icel: IcelConfig = IcelConfig()
+    ple: PleConfig = PleConfig()
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+
+    @property
+    def out(self) -> Path:
+        """The run's folder."""
+        return Path(self.run.out)
+
+    def view(self, name: str) -> ViewConfig:
+        """The view "drone" or "satellite"."""
+        return self.drone if name == "drone" else self.satellite
+
+    def json(self) -> dict[str, Any]:
+        """The configuration in JSON's types: what a checkpoint carries."""
+        return dict(json.loads(json.dumps(dataclasses.asdict(self))))
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same when a run is resumed: all but where it runs."""
+        found = self.json()
+        for key in ("out", "threads", "device"):
+            del found["run"][key]
+        return found
 
 
-# Section -> key -> (lowest, highest) of a number; whole numbers where FitConfig has an int.
-_NUMBERS: dict[str, dict[str, tuple[float, float]]] = {
-    "run": {"seed": (0, 2**31 - 1), "epochs": (1, 10000), "threads": (1, 256)},
-    "network": {"pool_grid": (1, 4)},
-    "patches": {"patch_px": (32, 512), "stored_px": (43, 1024), "patch_m_min": (1, 10000), "patch_m_max": (1, 10000)},
-    "cluster": {
-        "k1": (2, 1000),
-        "k2": (1, 1000),
-        "drone_eps": (0.01, 0.99),
-        "satellite_eps": (0.01, 0.99),
-        "min_samples": (1, 1000),
-        "warmup_epochs": (0, 10000),
-    },
-    "optimiser": {
-        "learning_rate": (1e-7, 1.0),
-        "weight_decay": (0.0, 1.0),
-        "clusters_per_batch": (2, 4096),
-        "images_per_cluster": (2, 64),
-        "iterations": (0, 100000),
-    },
-    "memory": {
-        "temperature": (0.001, 10.0),
-        "warmup_temperature": (0.001, 10.0),
-        "momentum_first": (0.0, 1.0),
-        "momentum": (0.0, 1.0),
-    },
+SECTIONS: dict[str, type[Any]] = {
+    "run": RunConfig,
+    "network": NetworkConfig,
+    "patches": PatchesConfig,
+    "drone": ViewConfig,
+    "satellite": ViewConfig,
+    "cluster": ClusterConfig,
+    "contrast": ContrastConfig,
+    "dhml": DhmlConfig,
+    "icel": IcelConfig,
+    "ple": PleConfig,
+    "optimiser": OptimiserConfig,
 }
-_TEXTS = {"run": ("name", "out", "trained_on"), "network": ("depths", "dims"), "optimiser": ("bfloat16",)}
-_VIEW = ("sources", "burst", "labels")
 
 
-def load_config(path: Path) -> FitConfig:
-    """The run that a TOML file describes; raises `ConfigError` with file and line for anything not understood."""
-    file = TomlFile(path, ConfigError)
-    file.section("", (*_NUMBERS, "drone", "satellite"))
-    whole = {item.name for item in fields(FitConfig) if item.type == "int"}
+def load_config(path: Path, changes: Mapping[str, Any] | None = None) -> FitConfig:
+    """The run that a TOML file describes; raises `ConfigError` with file and line for anything not understood.
+
+    `changes`: values by "section.key" that replace those of the file, checked as they are.
+    """
+    toml = TomlFile(path, ConfigError)
+    for name, value in (changes or {}).items():
+        section, _, key = name.partition(".")
+        if section not in SECTIONS or not key:
+            raise ConfigError(f"{name} names no value", where=path, mend="give section.key, such as run.seed")
+        toml.table.setdefault(section, {})[key] = value
+    toml.section("", tuple(SECTIONS))
+    preset = toml.table.get("run", {}).get("preset", "tilefix")
+    if preset not in PRESETS:
+        raise toml.refuse(f"preset = {preset!r} is not known", "run", "preset", f"one of {', '.join(PRESETS)}")
     values: dict[str, Any] = {}
-    for section, ranges in _NUMBERS.items():
-        table = file.section(section, (*ranges, *_TEXTS.get(section, ())), required=section == "run")
-        for key, (low, high) in ranges.items():
-            if key in table:
-                number = file.number(section, key, low, high)
-                if key in whole and not number.is_integer():
-                    raise file.refuse(f"{key} = {number:g} is not a whole number", section, key)
-                values[key] = int(number) if key in whole else number
-    values["bfloat16"] = file.table.get("optimiser", {}).get("bfloat16", False)
-    if not isinstance(values["bfloat16"], bool):
-        raise file.refuse("bfloat16 must be true or false", "optimiser", "bfloat16")
-    for key in ("depths", "dims"):
-        if key in (table := file.section("network", (*_NUMBERS["network"], *_TEXTS["network"]), required=False)):
-            values[key] = _four_stages(table[key], file, key)
-    values["name"] = file.text("run", "name")
-    if not all(letter.isalnum() or letter in "-_" for letter in values["name"]):
-        raise file.refuse("name may hold letters, digits, - and _", "run", "name")
-    values["out"] = Path(file.text("run", "out"))
-    trained_on = file.table["run"].get("trained_on", [])
-    if not isinstance(trained_on, list) or not all(isinstance(item, str) for item in trained_on):
-        raise file.refuse("trained_on must be a list of texts", "run", "trained_on")
-    values["trained_on"] = tuple(trained_on)
-    config = FitConfig(drone=_view(file, "drone"), satellite=_view(file, "satellite"), **values)
-    if config.patch_m_min > config.patch_m_max:
-        raise file.refuse("patch_m_min is larger than patch_m_max", "patches", "patch_m_min")
-    if config.patch_px % 32:
-        raise file.refuse(f"patch_px = {config.patch_px} is no multiple of 32", "patches", "patch_px")
-    if config.stored_px * 3 < config.patch_px * 4:
-        raise file.refuse("stored_px is less than 4/3 of patch_px", "patches", "stored_px")
-    return config
+    for name, kind in SECTIONS.items():
+        defaults = PRESETS[preset].get(name, {})
+        if kind is ViewConfig:
+            values[name] = _view(toml, name, defaults)
+        else:
+            values[name] = read_section(toml, name, kind, required=name == "run", defaults=defaults)
+    return FitConfig(**values)
 
 
-def _four_stages(value: object, file: TomlFile, key: str) -> tuple[int, ...]:
-    if not isinstance(value, list) or len(value) != 4 or not all(type(v) is int and 1 <= v <= 2048 for v in value):
-        raise file.refuse(f"{key} must be four whole numbers from 1 to 2048", "network", key)
-    return tuple(value)
+def _view(toml: TomlFile, name: str, defaults: Mapping[str, Any]) -> ViewConfig:
+    """Sources are tables of their own kinds; the rest is read as every section is."""
+    items = toml.section(name, [one.name for one in dataclasses.fields(ViewConfig)]).pop("sources", None)
 
-
-def _view(file: TomlFile, name: str) -> ViewConfig:
-    table = file.section(name, _VIEW)
-    sources = table.get("sources")
-    if not isinstance(sources, list) or not sources:
-        raise file.refuse(f"[{name}] needs sources", name, "sources", 'such as [{ kind = "photos", folder = "..." }]')
-    labels = table.get("labels", "cluster")
-    if labels not in ("cluster", "instance"):
-        raise file.refuse(f"labels = {labels!r} is not known", name, "labels", 'give "cluster" or "instance"')
-    burst = file.number(name, "burst", 1, 64, 1)
-    return ViewConfig(tuple(_source(file, name, item) for item in sources), int(burst), labels)
-
-
-def _source(file: TomlFile, view: str, item: object) -> Source:
     def refuse(what: str) -> Exception:
-        return file.refuse(what, view, "sources")
+        return toml.refuse(what, name, "sources")
 
-    if not isinstance(item, dict) or item.get("kind") not in SOURCES:
-        raise refuse(f"a source needs kind = one of {', '.join(SOURCES)}")
-    kind = SOURCES[item["kind"]]
-    known = {entry.name: entry for entry in fields(kind)}
-    for key in item.keys() - known.keys() - {"kind"}:
-        raise refuse(f"unknown key {key} in a source of the kind {item['kind']}")
-    values = {key: value for key, value in item.items() if key != "kind"}
-    if missing := sorted(known.keys() - values.keys() - {"turns"}):
-        raise refuse(f"a source of the kind {item['kind']} lacks {', '.join(missing)}")
-    limits = {"first": (0, 10**9), "last": (0, 10**9), "patches": (1, 10**7), "turns": (1, 8)}
-    for key, value in values.items():
-        if key == "folder":
-            if not isinstance(value, str) or not value:
-                raise refuse("folder must be a path")
-        elif key == "patch_m":
-            if not isinstance(value, list) or len(value) != 2 or not all(_in(v, 1, 10000) for v in value):
-                raise refuse("patch_m must be two numbers from 1 to 10000, the smallest and the largest")
-            if value[0] > value[1]:
-                raise refuse("patch_m must be the smallest and the largest")
-            values[key] = (float(value[0]), float(value[1]))
-        elif key in limits:
-            if type(value) is not int or not _in(value, *limits[key]):
-                raise refuse(f"{key} must be a whole number from {limits[key][0]} to {limits[key][1]}")
-        elif not _in(value, 0.01, 100000):
-            raise refuse(f"{key} must be a number from 0.01 to 100000")
-    source = kind(**values)
-    if isinstance(source, WorldsSource) and source.last < source.first:
-        raise refuse("last is below first")
-    return source
-
-
-def _in(value: object, low: float, high: float) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+    if not isinstance(items, list) or not items:
+        raise toml.refuse(f"[{name}] needs sources", name, "sources", 'such as [{ kind = "photos", folder = "..." }]')
+    sources = tuple(read_source(item, refuse) for item in items)
+    if len(sources) > 1 and any(isinstance(source, DatasetSource) for source in sources):
+        raise refuse("a data set must be the only source of its view")
+    return read_section(toml, name, ViewConfig, defaults={**defaults, "sources": sources})

@@ -1,237 +1,327 @@
 """One training run, readable from top to bottom: two views, one network, no pairs.
 
-The dual-path cluster-contrast baseline of the unpaired setting: per epoch each view's descriptors are clustered, the
-clusters are its classes, and each view is contrasted against the memory of its own classes (Dai et al., arXiv
-2103.11568, for two views with one shared encoder). As it starts from nothing, and not from weights trained with
-labels, a warm-up comes first that tells the patches of a batch apart. Nothing here reads a place or an identity.
+DMNIL (arXiv 2502.11381): per epoch the descriptors of each view are clustered, the clusters are its classes, and each
+view is contrasted against the memories of its own classes (`objective.py`); neighbourhoods across the views draw
+them together, until satellites take over the labels of the drone view's clusters (`view.py`). Nothing here reads a
+place or an identity; what is random follows from the seed and the epoch, so that a run cut short goes on as if it had
+not been.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import logging
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
+from torch.nn.parallel import DistributedDataParallel
 
 from tilefix.errors import ConfigError
 from tilefix.manifest import ModelManifest
-from tilefix.preprocess import to_input
-from tilefix.types import UInt8Array
-from tilefix_training.config import FitConfig, ViewConfig
-from tilefix_training.data.augment import augment
-from tilefix_training.data.patches import view_patches
+from tilefix_training.config import FitConfig
+from tilefix_training.data.augment import AugmentSettings, augmenter
+from tilefix_training.data.loader import Augment, Draw, Loader
+from tilefix_training.data.opened import margin, open_images
+from tilefix_training.data.published_augment import published_augmenter
 from tilefix_training.data.sampler import class_batches
-from tilefix_training.method.cluster import OUTLIER, cluster_labels, cluster_means
+from tilefix_training.distributed import World, processes
+from tilefix_training.evaluation.criterion import criteria
+from tilefix_training.method.cluster import OUTLIER
 from tilefix_training.method.jaccard import IntArray
-from tilefix_training.method.losses import cluster_nce, pair_nce
-from tilefix_training.method.memory import ClusterMemory
-from tilefix_training.network.backbone import Backbone, BackboneConfig
-from tilefix_training.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from tilefix_training.monitor import Monitor
+from tilefix_training.network.base import Encoder, Network
+from tilefix_training.network.build import NetworkConfig, build, network_config
+from tilefix_training.network.checkpoint import load_checkpoint, save_checkpoint
 from tilefix_training.network.export import preprocessing
-from tilefix_training.network.features import extract
+from tilefix_training.network.features import extract, network_input
+from tilefix_training.network.weights import load_weights
+from tilefix_training.objective import Seen, losses, remember
+from tilefix_training.optimiser import open_optimiser, set_rate
+from tilefix_training.state import CHECKPOINT, LOG, append_log, capture, cut_log, restore
+from tilefix_training.view import VIEWS, View, check_classes, pseudo_labels, start_memories, transfer, unit
 
-VIEWS = ("drone", "satellite")
-CHECKPOINT = "last.safetensors"
-LOG = "log.csv"
-_LOG_COLUMNS = ("epoch", "loss_drone", "loss_satellite", "classes_drone", "outliers_drone", "classes_satellite")
-
+AfterEpoch = Callable[[int, Network, dict[str, Any]], None]
 log = logging.getLogger(__name__)
 
 
 @dataclass
-class View:
-    """One path: its patches and, for the epoch, their labels and the memory of the classes; `None` in the warm-up."""
+class Run:
+    """What an epoch works with."""
 
-    name: str
-    config: ViewConfig
-    patches: UInt8Array
-    eps: float
-    labels: IntArray
-    memory: ClusterMemory | None = None
+    config: FitConfig
+    world: World
+    shape: NetworkConfig
+    network: Network
+    encoder: torch.nn.Module
+    optimiser: torch.optim.Optimizer
+    manifest: ModelManifest
+    views: list[View]
+    iterations: int
+    monitor: Monitor
+
+    @property
+    def autocast(self) -> torch.autocast:
+        """Mixed precision where it is configured."""
+        return torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.config.optimiser.bfloat16)
 
 
-def fit(config: FitConfig, *, resume: bool = False) -> Path:
+def fit(config: FitConfig, *, resume: bool = False, after_epoch: AfterEpoch | None = None) -> Path:
     """Trains and returns the checkpoint's path; with `resume` goes on after the last finished epoch.
 
-    Selection is the last epoch: nothing is chosen by a score. Raises `ConfigError` when there is nothing to train on,
-    when the folder already holds a run and `resume` is not set, or when that run was of another configuration.
+    Selection is the last epoch: nothing is chosen by a score. `after_epoch` gets the epoch, the network and the log's
+    row; it may look, not steer. Raises `ConfigError` when there is nothing to train on, when the folder already holds
+    a run and `resume` is not set, or when that run was of another configuration.
     """
-    torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
-    network = Backbone(BackboneConfig(config.depths, config.dims, config.pool_grid))
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.AdamW(_parameters(network, config.weight_decay), lr=config.learning_rate)
-    manifest = preprocessing(config.patch_px, network.config.descriptor_dim)
+    torch.set_num_threads(config.run.threads)
     path = config.out / CHECKPOINT
-    views = [_open_view(name, config) for name in VIEWS]
-    iterations = config.iterations or _iterations(views, config)
-    start = 0
-    if path.exists():
-        if not resume:
+    with processes(config.run.device) as world:
+        if path.exists() and not resume:
             raise ConfigError("holds a run already", where=config.out, mend="give --resume, or another out")
-        start = _restore(load_checkpoint(path), config, network, optimiser, path)
-    config.out.mkdir(parents=True, exist_ok=True)
-    for epoch in range(start, config.epochs):
-        for view in views:
-            _label(view, network, config, manifest, epoch)
-        losses = _train_epoch(network, optimiser, views, config, manifest, epoch, iterations)
-        drone, satellite = views
-        row = (
-            epoch,
-            *(f"{value:.4f}" for value in losses),
-            int(drone.labels.max()) + 1,
-            int((drone.labels == OUTLIER).sum()),
-            int(satellite.labels.max()) + 1,
-        )
-        log.info(" ".join(f"{key} {value}" for key, value in zip(_LOG_COLUMNS, row, strict=True)))
-        save_checkpoint(_state(network, optimiser, config, epoch + 1), path)
-        _append(config.out / LOG, row, new=epoch == 0)
+        run = _open_run(config, world)
+        try:
+            start = (
+                restore(load_checkpoint(path), path, config, run.network, run.optimiser, run.views)
+                if path.exists()
+                else 0
+            )
+            if world.first:
+                config.out.mkdir(parents=True, exist_ok=True)
+                cut_log(config.out / LOG, start)
+                run.monitor.start(start)
+            for epoch in range(start, config.run.epochs):
+                row = _epoch(run, epoch)
+                if world.first:
+                    append_log(config.out / LOG, row)
+                    save_checkpoint(capture(config, run.shape, run.network, run.optimiser, run.views, epoch + 1), path)
+                    if after_epoch is not None:
+                        after_epoch(epoch, run.network, row)
+        finally:
+            run.monitor.close()
     return path
 
 
-def _open_view(name: str, config: FitConfig) -> View:
-    view = config.drone if name == "drone" else config.satellite
-    patches = view_patches(name, view, config.stored_px, config.seed, config.out.parent / "cache")
-    eps = config.drone_eps if name == "drone" else config.satellite_eps
-    return View(name, view, patches, eps, np.arange(len(patches)))
+def _open_run(config: FitConfig, world: World) -> Run:
+    torch.manual_seed(config.run.seed)
+    shape = _network_config(config)
+    network = build(shape)
+    if config.run.initial is not None:
+        load_weights(config.run.initial, network)
+    network = network.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    encoder: torch.nn.Module = Encoder(network)
+    if world.size > 1:
+        encoder = DistributedDataParallel(encoder, broadcast_buffers=False)
+    views = [View.of(name, config, open_images(name, config)) for name in VIEWS]
+    return Run(
+        config,
+        world,
+        shape,
+        network,
+        encoder,
+        open_optimiser(network, config),
+        preprocessing(config.patches.patch_px, network.descriptor_dim),
+        views,
+        config.optimiser.iterations or _one_pass(views, config),
+        Monitor(config.out, enabled=world.first),
+    )
 
 
-def _iterations(views: list[View], config: FitConfig) -> int:
+def _network_config(config: FitConfig) -> NetworkConfig:
+    own = config.network
+    changes = {name: getattr(own, name) for name in ("depths", "dims") if getattr(own, name)}
+    for name in ("pool_grid", "neck", "standardise_input"):
+        if getattr(own, name) is not None:
+            changes[name] = getattr(own, name)
+    return network_config(own.backbone, **changes)
+
+
+def _one_pass(views: list[View], config: FitConfig) -> int:
     """Batches for one pass over the larger view."""
-    size = config.clusters_per_batch * config.images_per_cluster
-    return max(1, max(len(view.patches) for view in views) // size)
+    size = config.optimiser.clusters_per_batch * config.optimiser.images_per_cluster
+    return max(1, max(len(view.images) for view in views) // size)
 
 
-def _label(view: View, network: Backbone, config: FitConfig, manifest: ModelManifest, epoch: int) -> None:
-    """The epoch's classes and their memory.
+def _epoch(run: Run, epoch: int) -> dict[str, Any]:
+    """Labels, memories, one epoch of batches; what the log says of it."""
+    started = time.perf_counter()
+    seconds: dict[str, float] = {}
+    row: dict[str, Any] = {"epoch": epoch}
+    if epoch >= run.config.contrast.warmup_epochs:
+        for view in run.views:
+            view.describe(_features(run, view))
+        seconds["extract"] = time.perf_counter() - started
+        row |= _label(run, epoch)
+        seconds["cluster"] = time.perf_counter() - started - seconds["extract"]
+    before = time.perf_counter()
+    row["losses"] = _train(run, epoch)
+    seconds["train"] = time.perf_counter() - before
+    for view in run.views:
+        row[view.name] = {"classes": view.classes, "outliers": int((view.labels == OUTLIER).sum())}
+    row["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
+    if run.world.first:
+        _show(run, row)
+    return row
 
-    Descriptors of an untrained network cluster by colour alone, and it changes faster than a memory follows: in the
-    first epochs every patch is its own class and is contrasted inside the batch.
-    """
-    if epoch < config.warmup_epochs:
-        return
-    features = extract(network, view.patches, manifest)
-    labels = np.arange(len(features))
-    if view.config.labels == "cluster":
-        k1, k2 = config.k1, config.k2
-        labels = cluster_labels(features, k1=k1, k2=k2, eps=view.eps, min_samples=config.min_samples)
-        if labels.max() < 1:
-            raise ConfigError(
-                f"epoch {epoch}: the {view.name} view has {labels.max() + 1} clusters",
-                mend=f"change {view.name}_eps or min_samples, give more patches, or a larger burst",
+
+def _features(run: Run, view: View) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Descriptors of a view's pictures as the network gives them, each picture once, shared out over the processes."""
+    rows = run.world.share(len(view.images))
+    own = extract(
+        run.network,
+        view.images,
+        run.manifest,
+        indices=rows,
+        flip=run.config.cluster.flip,
+        raw=True,
+        device=run.world.device,
+        bfloat16=run.config.optimiser.bfloat16 and run.world.device.type == "cuda",
+        threads=run.config.run.threads,
+        margin=margin(view.config),
+    )
+    if run.world.size == 1:
+        return own
+    with torch.no_grad():
+        gathered = run.world.gather(torch.from_numpy(own).to(run.world.device), len(view.images))
+    return gathered.cpu().numpy()
+
+
+def _label(run: Run, epoch: int) -> dict[str, Any]:
+    """The epoch's classes, decided by the first process, and their memories."""
+    config, world = run.config, run.world
+    drone, satellite = run.views
+    before = drone.labels if epoch > config.contrast.warmup_epochs else None
+    found: dict[str, Any] = {}
+    shared = config.ple.enabled and epoch >= config.ple.epoch
+    if world.first:
+        for view in run.views:
+            view.labels = pseudo_labels(view, config)
+            check_classes(view, view.labels, epoch)
+        found["clusters"] = {view.name: view.classes for view in run.views}
+        with np.errstate(invalid="ignore"):
+            found["criteria"] = criteria(unit(drone.features), drone.labels, unit(satellite.features), before)
+        if shared:
+            satellite.labels = transfer(drone, satellite, config, epoch)
+            check_classes(satellite, satellite.labels, epoch)
+            found["transferred"] = int(((satellite.labels >= 0) & (satellite.labels < drone.classes)).sum())
+    drone.labels, satellite.labels = world.from_first((drone.labels, satellite.labels))
+    start_memories(run.views, config, world.device, shared=shared)
+    return found
+
+
+def _train(run: Run, epoch: int) -> dict[str, float]:
+    """One epoch of batches; the mean of each loss."""
+    config = run.config
+    run.network.train()
+    momentum = config.contrast.momentum
+    if epoch == config.contrast.warmup_epochs:
+        momentum = config.contrast.momentum_first
+    totals: dict[str, float] = {}
+    entries: list[list[IntArray]] = []
+    with Loader(config.run.threads) as loader:
+        batches = loader.batches(_plan(run, epoch, entries))
+        for iteration, batch in enumerate(run.monitor.progress(batches, run.iterations, f"epoch {epoch}")):
+            set_rate(run.optimiser, config, epoch + iteration / run.iterations)
+            chosen = entries.pop(0)
+            values = torch.cat(
+                [network_input(images, masks, run.manifest, run.world.device) for images, masks in batch]
             )
-    view.labels = labels
-    view.memory = ClusterMemory(torch.from_numpy(cluster_means(features, labels)))
+            with run.autocast:
+                cells, coverage = run.encoder(values)
+            raw = _descriptors(run, cells, coverage, [len(own) for own in chosen])
+            seen = [
+                Seen(view, own, normalize(own, dim=1), indices)
+                for view, own, indices in zip(run.views, raw, chosen, strict=True)
+            ]
+            found = losses(seen[0], seen[1], config, epoch)
+            run.optimiser.zero_grad()
+            torch.stack(list(found.values())).sum().backward()  # type: ignore[no-untyped-call]
+            if config.optimiser.clip > 0.0:
+                torch.nn.utils.clip_grad_norm_(run.network.parameters(), config.optimiser.clip)
+            run.optimiser.step()
+            for own in seen:
+                remember(own, config, momentum)
+            for name, value in found.items():
+                totals[name] = totals.get(name, 0.0) + float(value.detach())
+    return {name: round(total / run.iterations, 6) for name, total in totals.items()}
 
 
-def _train_epoch(
-    network: Backbone,
-    optimiser: torch.optim.Optimizer,
-    views: list[View],
-    config: FitConfig,
-    manifest: ModelManifest,
-    epoch: int,
-    iterations: int,
-) -> list[float]:
-    """One epoch; the mean loss of each view. All that is random follows from the seed and the epoch."""
-    network.train()
-    rng = np.random.default_rng([config.seed, epoch])
-    batches = []
-    for index, view in enumerate(views):
-        single = view.memory is None or view.config.labels == "instance"  # classes of one image: each is seen twice
-        images = 2 if single else config.images_per_cluster
-        classes = config.clusters_per_batch * config.images_per_cluster // images
-        batches.append(
-            class_batches(view.labels, classes, images, np.random.default_rng([config.seed, epoch, 1 + index]))
-        )
-    momentum = config.momentum_first if epoch == config.warmup_epochs else config.momentum
-    totals = [0.0 for _ in views]
-    for iteration in range(iterations):
-        _set_rate(optimiser, config, (epoch * iterations + iteration) / (config.epochs * iterations))
-        chosen = [next(batch) for batch in batches]
-        values = [
-            _batch(view.patches, indices, config, rng, manifest) for view, indices in zip(views, chosen, strict=True)
-        ]
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
-            together = network(torch.cat(values).contiguous(memory_format=torch.channels_last))
-        features = together.split([len(value) for value in values])
-        losses: list[Tensor] = []
-        for view, indices, own in zip(views, chosen, features, strict=True):
-            if view.memory is None:
-                losses.append(pair_nce(own, config.warmup_temperature))
-                continue
-            labels = torch.from_numpy(view.labels[indices])
-            losses.append(cluster_nce(own, labels, view.memory.centroids, config.temperature))
-            view.memory.update(own, labels, momentum)
-        optimiser.zero_grad()
-        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimiser.step()
-        totals = [total + float(loss.detach()) / iterations for total, loss in zip(totals, losses, strict=True)]
-    return totals
+def _descriptors(run: Run, cells: Tensor, coverage: Tensor, counts: list[int]) -> list[Tensor]:
+    """Each view's descriptors of the whole batch, not normalised, out of all processes' shares of it."""
+    shares = [len(run.world.share(count)) for count in counts]
+    whole = [
+        (run.world.gather(own, count), run.world.gather(covered, count))
+        for own, covered, count in zip(torch.split(cells, shares), torch.split(coverage, shares), counts, strict=True)
+    ]
+    every = run.network.descriptors(
+        torch.cat([own for own, _ in whole]), torch.cat([covered for _, covered in whole]), raw=True
+    )
+    return list(torch.split(every, counts))
 
 
-def _batch(
-    patches: UInt8Array, indices: IntArray, config: FitConfig, rng: np.random.Generator, manifest: ModelManifest
-) -> Tensor:
-    drawn = [augment(patches[i], config.patch_px, rng) for i in indices]
-    return torch.from_numpy(to_input(np.stack([p for p, _ in drawn]), np.stack([m for _, m in drawn]), manifest))
+def _plan(run: Run, epoch: int, entries: list[list[IntArray]]) -> Iterator[list[Draw]]:
+    """What each batch of an epoch draws; the batches' entries go to `entries`."""
+    config = run.config
+    streams = [_stream(view, config, epoch) for view in run.views]
+    ways = [_augment(config, view) for view in run.views]
+    for iteration in range(run.iterations):
+        chosen = [next(stream) for stream in streams]
+        entries.append(chosen)
+        draws = []
+        for index, (view, own) in enumerate(zip(run.views, chosen, strict=True)):
+            rows = run.world.share(len(own))
+            key = (config.run.seed, epoch, iteration, index)
+            draws.append(Draw(view.images, view.pictures(own[rows]), ways[index], key, rows))
+        yield draws
 
 
-def _parameters(network: Backbone, weight_decay: float) -> list[dict[str, object]]:
-    """Weight decay on matrices and kernels only."""
-    weights = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
-    return [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+def _stream(view: View, config: FitConfig, epoch: int) -> Iterator[IntArray]:
+    """Entries of one batch after the other: some classes, several pictures of each, each drawn `augmented` times."""
+    optimiser, own = config.optimiser, view.config
+    classes, images = optimiser.clusters_per_batch, optimiser.images_per_cluster
+    rng = np.random.default_rng([config.run.seed, epoch, 1 + VIEWS.index(view.name)])
+    if view.memory is None:
+        batches, times = class_batches(view.labels, classes * images // 2, 1, rng), 2
+    elif own.labels == "instance":
+        batches, times = class_batches(view.labels, classes * images, 1, rng), own.augmented
+    else:
+        batches, times = class_batches(view.labels, classes, images, rng), own.augmented
+    for chosen in batches:
+        yield np.repeat(chosen, times)
 
 
-def _set_rate(optimiser: torch.optim.Optimizer, config: FitConfig, progress: float) -> None:
-    """Linear warm-up over the first 5 %, then a cosine down to a hundredth."""
-    cosine = 0.01 + 0.99 * 0.5 * (1.0 + np.cos(np.pi * progress))
-    for group in optimiser.param_groups:
-        group["lr"] = config.learning_rate * min(1.0, (progress + 1e-3) / 0.05) * float(cosine)
+def _augment(config: FitConfig, view: View) -> Augment:
+    patches = config.patches
+    if patches.augment == "published":
+        return published_augmenter(patches.patch_px)
+    settings = AugmentSettings(
+        rotation_deg=patches.rotation_deg,
+        scale=patches.scale,
+        shift=patches.shift,
+        mask_p=patches.mask_p,
+        mirrored=patches.mirrored,
+        margin=margin(view.config),
+    )
+    return augmenter(patches.patch_px, settings)
 
 
-def _run(config: FitConfig) -> dict[str, object]:
-    """The configuration in JSON's types."""
-    return dict(json.loads(json.dumps(asdict(config), default=str)))
+def _show(run: Run, row: dict[str, Any]) -> None:
+    """Curves, histograms and a sheet of retrieved pictures, and a line for people."""
+    drone, satellite = run.views
+    run.monitor.epoch(row)
+    if drone.memory is not None:
+        for view in run.views:
+            run.monitor.clusters(view.name, view.labels, row["epoch"])
+        features = [view.features[:: view.config.copies] for view in run.views]
+        run.monitor.retrieval(drone.images, satellite.images, features[0], features[1], row["epoch"])
+    log.info(_line(row))
 
 
-def _state(network: Backbone, optimiser: torch.optim.Optimizer, config: FitConfig, epoch: int) -> Checkpoint:
-    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
-    for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{key}": value for key, value in state.items()}
-    return Checkpoint(tensors, _run(config), epoch)
-
-
-def _restore(
-    checkpoint: Checkpoint,
-    config: FitConfig,
-    network: Backbone,
-    optimiser: torch.optim.Optimizer,
-    path: Path,
-) -> int:
-    """Puts a state back; gives the number of finished epochs. Memories and labels are made anew in each."""
-    if checkpoint.run != _run(config):
-        changed = sorted(key for key, value in _run(config).items() if checkpoint.run.get(key) != value)
-        raise ConfigError(f"the run was started with another {', '.join(changed)}", where=path, mend="start a new run")
-    network.load_state_dict(checkpoint.group("network"))
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in checkpoint.group("optimiser").items():
-        index, key = name.split(".")
-        state.setdefault(int(index), {})[key] = value
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    return checkpoint.epoch
-
-
-def _append(path: Path, row: tuple[object, ...], *, new: bool) -> None:
-    with path.open("w" if new else "a", newline="") as file:
-        writer = csv.writer(file)
-        if new:
-            writer.writerow(_LOG_COLUMNS)
-        writer.writerow(row)
+def _line(row: dict[str, Any]) -> str:
+    values = " ".join(f"{name} {value:.3f}" for name, value in row["losses"].items())
+    classes = ", ".join(f"{row[name]['classes']} {name} classes" for name in VIEWS)
+    return f"epoch {row['epoch']}: {values}; {classes}, {row['drone']['outliers']} drone outliers"

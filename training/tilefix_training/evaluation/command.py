@@ -83,7 +83,7 @@ def _worlds(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     from tilefix_training.evaluation.models import open_model
 
     text = args.worlds or WORLDS
-    first, last = _range(text, "--worlds")
+    first, last = number_range(text, "--worlds")
     patch_m = 120.0 if args.patch_m is None else args.patch_m
     size_m = args.size_m
     if not (last < first + 1000 and args.queries >= 1 and 1.0 <= patch_m <= size_m / 2 <= 4000.0 and size_m >= 50.0):
@@ -114,7 +114,7 @@ def _map(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
 
     if args.flight is None:
         raise ConfigError("--map needs --flight", mend="give a flight folder with truth")
-    frames = None if args.frames is None else _range(args.frames, "--frames")
+    frames = None if args.frames is None else number_range(args.frames, "--frames")
     model = open_model(args.model, args.device)
     ground = open_ground(args.map, model.manifest, args.patch_m)
     case = flight_case(
@@ -159,7 +159,7 @@ def _dataset(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     return f"{model.name} on {args.dataset}\n{table(scores)}", {name: asdict(value) for name, value in scores.items()}
 
 
-def _range(text: str, option: str) -> tuple[int, int]:
+def number_range(text: str, option: str) -> tuple[int, int]:
     try:
         first, last = (int(part) for part in text.split(":"))
     except ValueError as error:

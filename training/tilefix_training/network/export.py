@@ -15,6 +15,7 @@ import torch
 from tilefix.errors import ModelError
 from tilefix.manifest import ModelManifest, save_manifest, sha256_of
 from tilefix_training.network.base import Network
+from tilefix_training.network.checkpoint import Checkpoint, load_network
 
 OPSET = 20  # onnxruntime 1.23, the last one for Python 3.10, reads it
 MEAN = (0.485, 0.456, 0.406)
@@ -82,6 +83,27 @@ def export_onnx(
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
     return manifest
+
+
+def export_checkpoint(checkpoint: Checkpoint, where: Path, folder: Path, *, name: str | None = None) -> Path:
+    """Exports a run's network to `folder` under `name`, that of the run unless given; gives the .onnx file.
+
+    Raises `ModelError` when the checkpoint does not say what its network was trained for.
+    """
+    try:
+        run, patches = checkpoint.run["run"], checkpoint.run["patches"]
+        manifest = export_onnx(
+            load_network(checkpoint, where),
+            folder,
+            name=name or str(run["name"]),
+            patch_px=int(patches["patch_px"]),
+            patch_m_min=float(patches["patch_m_min"]),
+            patch_m_max=float(patches["patch_m_max"]),
+            trained_on=tuple(run["trained_on"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"the checkpoint lacks {error}", where=where, mend="give one of tilefix-train fit") from error
+    return folder / manifest.file
 
 
 @contextlib.contextmanager

@@ -1,0 +1,141 @@
+"""One path of the two: its pictures and, epoch by epoch, their pseudo-labels and memories."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tilefix.errors import ConfigError
+from tilefix.types import Float32Array
+from tilefix_training.config import DhmlConfig, FitConfig, ViewConfig
+from tilefix_training.data.images import Images
+from tilefix_training.method.cluster import OUTLIER, cluster_labels, cluster_means
+from tilefix_training.method.enhancement import by_assignment, by_cluster_vote, by_image_vote
+from tilefix_training.method.hierarchy import EpochHierarchy, Hierarchy, PersistentHierarchy
+from tilefix_training.method.jaccard import IntArray
+from tilefix_training.method.memory import ClusterMemory, InstanceMemory
+
+VIEWS = ("drone", "satellite")
+
+
+@dataclass
+class View:
+    """The state of a path. An entry is a picture, or one of its copies where the configuration asks for copies.
+
+    `labels`: one an entry, `OUTLIER` for none. `memory`, `rows`, `hierarchy`: `None` in the warm-up, and where the
+    method's part is switched off.
+    """
+
+    name: str
+    config: ViewConfig
+    images: Images
+    labels: IntArray
+    memory: ClusterMemory | None = None
+    rows: InstanceMemory | None = None
+    hierarchy: Hierarchy | None = None
+    features: Float32Array = field(default_factory=lambda: np.empty((0, 0), np.float32))
+
+    @classmethod
+    def of(cls, name: str, config: FitConfig, images: Images) -> View:
+        """A view before its first epoch: every entry a class of its own."""
+        own = config.view(name)
+        hierarchy = _hierarchy(config.dhml) if config.dhml.enabled else None
+        return cls(name, own, images, np.arange(len(images) * own.copies), hierarchy=hierarchy)
+
+    @property
+    def classes(self) -> int:
+        """How many labels there are."""
+        return int(self.labels.max(initial=OUTLIER)) + 1
+
+    def pictures(self, entries: IntArray) -> IntArray:
+        """The pictures that entries show: copies stand side by side."""
+        return entries // self.config.copies
+
+    def describe(self, features: Float32Array) -> None:
+        """Takes the descriptors of the pictures, as the network gives them, for all entries."""
+        self.features = np.repeat(features, self.config.copies, axis=0) if self.config.copies > 1 else features
+
+
+def _hierarchy(config: DhmlConfig) -> Hierarchy:
+    return EpochHierarchy() if config.memory == "epoch" else PersistentHierarchy()
+
+
+def unit(features: Float32Array) -> Float32Array:
+    """Rows of L2 norm 1."""
+    return np.asarray(features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12), np.float32)
+
+
+def pseudo_labels(view: View, config: FitConfig) -> IntArray:
+    """Labels of a view's entries: its clusters, or each entry its own."""
+    if view.config.labels == "instance":
+        return np.arange(len(view.features))
+    cluster = config.cluster
+    return cluster_labels(
+        unit(view.features), k1=cluster.k1, k2=cluster.k2, eps=view.config.eps, min_samples=cluster.min_samples
+    )
+
+
+def check_classes(view: View, labels: IntArray, epoch: int) -> None:
+    """Raises `ConfigError` when there is nothing to tell apart."""
+    found = int(labels.max(initial=OUTLIER)) + 1
+    if found < 2:
+        raise ConfigError(
+            f"epoch {epoch}: the {view.name} view has {found} clusters and {int((labels == OUTLIER).sum())} outliers",
+            mend=f"change [{view.name}] eps or [cluster] min_samples, or give more patches, a larger burst, "
+            "or better initial weights",
+        )
+
+
+def transfer(drone: View, satellite: View, config: FitConfig, epoch: int) -> IntArray:
+    """Satellite labels out of the drone view's clusters; what gets none keeps a class of its own, or is left out."""
+    drone_features, satellite_features = unit(drone.features), unit(satellite.features)
+    if config.ple.transfer == "image_vote":
+        rng = np.random.default_rng([config.run.seed, epoch, 3])
+        labels = by_image_vote(drone_features, drone.labels, satellite_features, rng)
+        return np.where(satellite.labels == OUTLIER, OUTLIER, labels)
+    way = by_assignment if config.ple.transfer == "assignment" else by_cluster_vote
+    given, _ = way(drone_features, drone.labels, satellite_features)
+    own = (given == OUTLIER) & (satellite.labels != OUTLIER)
+    labels = np.array(given)
+    labels[own] = drone.classes + np.unique(satellite.labels[own], return_inverse=True)[1]
+    return labels
+
+
+def start_memories(views: list[View], config: FitConfig, device: torch.device, *, shared: bool) -> None:
+    """The epoch's memories out of the views' features and labels."""
+    means = [_means(view, config) for view in views]
+    if shared:
+        both = _shared(views, means, config)
+        memory = ClusterMemory(both.to(device))
+        for view in views:
+            view.memory = memory
+    for view, mean in zip(views, means, strict=True):
+        if not shared:
+            view.memory = ClusterMemory(mean.to(device))
+        features = torch.from_numpy(unit(view.features)).to(device)
+        if config.icel.enabled:
+            view.rows = InstanceMemory(features)
+        if view.hierarchy is not None:
+            view.hierarchy.begin_epoch(features, torch.from_numpy(view.labels).to(device))
+
+
+def _means(view: View, config: FitConfig) -> Tensor:
+    features = view.features if config.cluster.centroids == "raw" else unit(view.features)
+    return torch.from_numpy(cluster_means(features, view.labels))
+
+
+def _shared(views: list[View], means: list[Tensor], config: FitConfig) -> Tensor:
+    """One memory of both views' classes: the middle of the views' means, or the mean over all their pictures."""
+    classes = max(view.classes for view in views)
+    if config.ple.balance:
+        total = torch.zeros(classes, means[0].shape[1])
+        for mean in means:
+            total[: len(mean)] += mean
+        return F.normalize(total, dim=1)
+    together = np.concatenate([view.features for view in views])
+    features = together if config.cluster.centroids == "raw" else unit(together)
+    return torch.from_numpy(cluster_means(features, np.concatenate([view.labels for view in views])))
