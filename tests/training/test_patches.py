@@ -11,9 +11,11 @@ import pytest
 
 from support.training import write_photos
 from tilefix.errors import ConfigError
-from tilefix_training.config import PhotosSource, TilesSource, ViewConfig, WorldsSource
-from tilefix_training.data.imagery import Report, sheets
+from tilefix_training.config import ViewConfig
+from tilefix_training.data.imagery import sheets
 from tilefix_training.data.patches import view_patches
+from tilefix_training.data.sheet import Report
+from tilefix_training.sources import PhotosSource, TilesSource, WorldsSource
 
 
 def write_tile(folder: Path, name: str, value: int) -> None:
@@ -22,7 +24,7 @@ def write_tile(folder: Path, name: str, value: int) -> None:
 
 
 def view(*sources: PhotosSource | TilesSource | WorldsSource, burst: int = 1) -> ViewConfig:
-    return ViewConfig(sources, burst, "instance")
+    return ViewConfig(sources, "instance", burst)
 
 
 def test_tiles_that_touch_become_one_sheet_with_its_ground_sampling(tmp_path: Path) -> None:
@@ -96,3 +98,13 @@ def test_generated_worlds_differ_between_the_views(tmp_path: Path) -> None:
     drone, satellite = (view_patches(name, config, 48, 1, tmp_path / "c") for name in ("drone", "satellite"))
     assert drone.shape == satellite.shape == (4, 48, 48, 3)
     assert not np.array_equal(drone, satellite)
+
+
+def test_a_changed_picture_is_noticed(tmp_path: Path) -> None:
+    write_photos(tmp_path / "p", 2, seed=5)
+    config = view(PhotosSource(str(tmp_path / "p"), 160, 6, (30, 40)))
+    before = view_patches("drone", config, 48, 1, tmp_path / "c").copy()
+    write_photos(tmp_path / "q", 1, seed=6)
+    (tmp_path / "q" / "000.png").replace(tmp_path / "p" / "001.png")
+    assert not np.array_equal(view_patches("drone", config, 48, 1, tmp_path / "c"), before)
+    assert len(list((tmp_path / "c").glob("*.npy"))) == 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,42 +12,45 @@ import numpy as np
 from tilefix.errors import ConfigError, FlightError
 from tilefix.geodesy import tile_corner
 from tilefix.pictures import PICTURE_SUFFIXES, read_picture
-from tilefix.types import BoolArray, UInt8Array
-from tilefix_training.config import PhotosSource, Source, TilesSource, WorldsSource
+from tilefix.types import UInt8Array
+from tilefix_training.data.flights import flight_sheets, map_sheet, video_sheets
+from tilefix_training.data.sheet import Report, Sheet
+from tilefix_training.sources import (
+    FlightSource,
+    MapSource,
+    PatchSource,
+    PhotosSource,
+    TilesSource,
+    WorldsSource,
+)
 
 _TILE_NAME = re.compile(r"(\d{1,2})_(\d{1,8})_(\d{1,8})\.png$")
 _EQUATOR_M = 40075016.686
 _MAX_SHEET_PX = 1 << 28
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """One picture of ground. `pixels`: uint8 (h, w, 3) RGB; `coverage`: bool (h, w), `None` = everywhere."""
-
-    name: str
-    pixels: UInt8Array
-    gsd_m: float
-    coverage: BoolArray | None = None
-
-
-@dataclass
-class Report:
-    """What was read and what was skipped."""
-
-    pictures: int = 0
-    skipped: list[str] = field(default_factory=list)
-
-
-def sheets(source: Source, view: str, report: Report) -> Iterator[Sheet]:
+def sheets(
+    source: PatchSource, view: str, report: Report, *, wanted: int = 1, finest_m: float = 0.0
+) -> Iterator[Sheet]:
     """The sheets of a source, one at a time. Pictures that cannot be read are skipped and told in `report`.
 
+    `wanted`: patches; no more frames of footage are read. `finest_m`: sampling below which footage is reduced.
     Raises `ConfigError` for a folder that is missing or holds nothing to read.
     """
     if isinstance(source, WorldsSource):
         return _worlds(source, view, report)
     if isinstance(source, TilesSource):
         return _tiles(source, report)
-    return _photos(source, report)
+    if isinstance(source, FlightSource):
+        return flight_sheets(source, report, wanted, finest_m)
+    if isinstance(source, MapSource):
+        return iter([map_sheet(source, report)])
+    return video_sheets(source, report, wanted, finest_m) if is_video(source) else _photos(source, report)
+
+
+def is_video(source: PatchSource) -> bool:
+    """True for a source of photos that is one file: a video."""
+    return isinstance(source, PhotosSource) and Path(source.folder).is_file()
 
 
 def _worlds(source: WorldsSource, view: str, report: Report) -> Iterator[Sheet]:
