@@ -176,13 +176,11 @@ def scores(network: Any, data: Path, patch_px: int) -> dict[str, Any]:
     """R@1 and AP of both directions and both galleries."""
     from tilefix_training.evaluation.descriptors import describe_with
     from tilefix_training.evaluation.identities import DIRECTIONS, retrieval_split
-    from tilefix_training.evaluation.retrieval import evaluate_split
+    from tilefix_training.evaluation.retrieval import evaluate_splits
 
+    splits = {direction: retrieval_split("university-1652", data, direction) for direction in DIRECTIONS}
     found: dict[str, Any] = {}
-    for direction in DIRECTIONS:
-        score = evaluate_split(
-            describe_with(network, patch_px), retrieval_split("university-1652", data, direction), patch_px
-        )
+    for direction, score in evaluate_splits(describe_with(network, patch_px), splits, patch_px).items():
         found[direction] = {
             "full": score.full.recall[1],
             "matched": score.matched.recall[1],
@@ -196,8 +194,21 @@ def _report(args: argparse.Namespace) -> int:
     results = [json.loads(path.read_text()) for path in sorted(args.out.glob("*.json"))]
     if not results:
         raise ConfigError("no finished run", where=args.out, mend="python tools/ablate.py run")
+    from tilefix_training.evaluation import selection
+
     print(table(results))
+    print("\nWhat choosing an epoch without labels costs, drone to satellite, R@1 of the full gallery:")
+    print(selection.table([chosen(result["epochs"]) for result in results]))
     return 0
+
+
+def chosen(epochs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The epoch that each rule takes. An epoch begins by describing what the one before made: so its criteria are
+    that one's, and the last epoch has none."""
+    from tilefix_training.evaluation.selection import selections
+
+    criteria = [epoch.get("criteria") for epoch in epochs[1:]] + [None]
+    return selections(criteria, [epoch["test"]["drone_to_satellite"]["full"] for epoch in epochs])
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:

@@ -187,17 +187,18 @@ class IcelConfig:
 
 @dataclass(frozen=True)
 class PleConfig:
-    """Pseudo-label enhancement: from `epoch` on satellites take the labels of drone clusters, and both views share
-    one memory.
+    """Pseudo-label enhancement: from `epoch` on satellites take the labels of drone clusters, and both views share one
+    memory.
 
     `transfer`: "image_vote" as published (pictures without a label are left out), "cluster_vote" or "assignment"
-    (satellites without a cluster stay classes of their own). `balance`: a shared class starts in the middle of its
-    two views' means, not at the mean over all its pictures.
+    (satellites without a cluster, or of less than `confidence`, stay classes of their own). `balance`: a shared class
+    starts in the middle of its two views' means, not at the mean over all its pictures.
     """
 
     enabled: bool = True
     transfer: str = chosen("assignment", "cluster_vote", "image_vote")
     epoch: int = limited(*EPOCHS, 20)
+    confidence: float = limited(0.0, 1.0, 0.5)
     balance: bool = True
 
 

@@ -199,13 +199,13 @@ def _label(run: Run, epoch: int) -> dict[str, Any]:
     shared = config.ple.enabled and epoch >= config.ple.epoch
     if world.first:
         for view in run.views:
-            view.labels = pseudo_labels(view, config)
+            view.labels = pseudo_labels(view, config, str(world.device))
             check_classes(view, view.labels, epoch)
         found["clusters"] = {view.name: view.classes for view in run.views}
         with np.errstate(invalid="ignore"):
             found["criteria"] = criteria(unit(drone.features), drone.labels, unit(satellite.features), before)
         if shared:
-            satellite.labels = transfer(drone, satellite, config, epoch)
+            satellite.labels = transfer(drone, satellite, config, epoch, str(world.device))
             check_classes(satellite, satellite.labels, epoch)
             found["transferred"] = int(((satellite.labels >= 0) & (satellite.labels < drone.classes)).sum())
     drone.labels, satellite.labels = world.from_first((drone.labels, satellite.labels))

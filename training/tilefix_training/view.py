@@ -69,13 +69,18 @@ def unit(features: Float32Array) -> Float32Array:
     return np.asarray(features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12), np.float32)
 
 
-def pseudo_labels(view: View, config: FitConfig) -> IntArray:
+def pseudo_labels(view: View, config: FitConfig, device: str = "cpu") -> IntArray:
     """Labels of a view's entries: its clusters, or each entry its own."""
     if view.config.labels == "instance":
         return np.arange(len(view.features))
     cluster = config.cluster
     return cluster_labels(
-        unit(view.features), k1=cluster.k1, k2=cluster.k2, eps=view.config.eps, min_samples=cluster.min_samples
+        unit(view.features),
+        k1=cluster.k1,
+        k2=cluster.k2,
+        eps=view.config.eps,
+        min_samples=cluster.min_samples,
+        device=device,
     )
 
 
@@ -90,15 +95,16 @@ def check_classes(view: View, labels: IntArray, epoch: int) -> None:
         )
 
 
-def transfer(drone: View, satellite: View, config: FitConfig, epoch: int) -> IntArray:
+def transfer(drone: View, satellite: View, config: FitConfig, epoch: int, device: str = "cpu") -> IntArray:
     """Satellite labels out of the drone view's clusters; what gets none keeps a class of its own, or is left out."""
     drone_features, satellite_features = unit(drone.features), unit(satellite.features)
     if config.ple.transfer == "image_vote":
         rng = np.random.default_rng([config.run.seed, epoch, 3])
-        labels = by_image_vote(drone_features, drone.labels, satellite_features, rng)
+        labels = by_image_vote(drone_features, drone.labels, satellite_features, rng, device=device)
         return np.where(satellite.labels == OUTLIER, OUTLIER, labels)
     way = by_assignment if config.ple.transfer == "assignment" else by_cluster_vote
-    given, _ = way(drone_features, drone.labels, satellite_features)
+    given, confidence = way(drone_features, drone.labels, satellite_features, device=device)
+    given = np.where(confidence >= config.ple.confidence, given, OUTLIER)
     own = (given == OUTLIER) & (satellite.labels != OUTLIER)
     labels = np.array(given)
     labels[own] = drone.classes + np.unique(satellite.labels[own], return_inverse=True)[1]

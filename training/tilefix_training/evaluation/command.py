@@ -160,6 +160,7 @@ def _dataset(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
 
 
 def number_range(text: str, option: str) -> tuple[int, int]:
+    """First and last out of FIRST:LAST; raises `ConfigError` for anything else."""
     try:
         first, last = (int(part) for part in text.split(":"))
     except ValueError as error:

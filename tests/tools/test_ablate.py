@@ -1,0 +1,85 @@
+"""The comparison of variants: that switches reach the run, that a run cut short goes on, and what the report says."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="training needs torch")
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+import ablate  # noqa: E402
+
+TINY = {
+    "run.epochs": 2,
+    "run.initial": None,
+    "network.depths": [1, 1, 1, 1],
+    "network.dims": [8, 8, 16, 16],
+    "network.neck": True,
+    "contrast.warmup_epochs": 1,
+    "patches.patch_px": 32,
+    "patches.stored_px": 48,
+    "drone.eps": 0.7,
+    "optimiser.iterations": 2,
+    "cluster.k1": 4,
+    "cluster.min_samples": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of a few places where the tool looks for that of seed 1999."""
+    from tilefix_training.data.generated import Tours, write_dataset
+
+    out = tmp_path_factory.mktemp("ablation")
+    tours = Tours(heading_deg=20.0, world_m=600.0, tile_m=80.0, apart_m=60.0)
+    write_dataset(out / "data" / "1999", seed=1999, places=5, views=4, test_places=4, distractors=2, px=48, tours=tours)
+    return out
+
+
+def test_variants_switch_one_part_each_and_differ_by_preset() -> None:
+    found = ablate.variants()
+    assert len(found) == 10
+    on = {name: {part for part in ablate.PARTS if changes[f"{part}.enabled"]} for name, changes in found.items()}
+    assert on["published:baseline"] == set()
+    assert on["tilefix:+icel"] == {"icel"}
+    assert on["tilefix:all"] == {"dhml", "icel", "ple"}
+    assert found["published:all"]["run.preset"] == "published"
+
+
+def test_a_run_writes_its_scores_and_is_not_repeated(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ablate, "_data", lambda out, seed: out / "data" / str(seed))
+    changes = {**ablate.variants()["tilefix:all"], **{key: value for key, value in TINY.items() if value is not None}}
+    monkeypatch.setattr(ablate, "BASE", _without_initial(small))
+    ablate.train("tilefix:all", changes, 1999, small)
+    file = small / "tilefix-all-1999.json"
+    result = json.loads(file.read_text())
+    assert [row["epoch"] for row in result["epochs"]] == [0, 1]
+    last = result["epochs"][-1]["test"]["drone_to_satellite"]
+    assert 0.0 <= last["full"] <= last["matched"] <= 1.0
+    before = file.stat().st_mtime_ns
+    ablate.train("tilefix:all", changes, 1999, small)
+    assert file.stat().st_mtime_ns == before
+    assert ablate.main(["report", "--out", str(small)]) == 0
+    text = capsys.readouterr().out
+    assert "tilefix:all" in text
+    assert "best by test" in text
+
+
+def test_bad_arguments_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ablate.main(["run", "mine:all", "--out", str(tmp_path)]) == 2
+    assert "mine:all is no variant" in capsys.readouterr().err
+    assert ablate.main(["report", "--out", str(tmp_path)]) == 2
+    assert "no finished run" in capsys.readouterr().err
+
+
+def _without_initial(folder: Path) -> Path:
+    path = folder / "base.toml"
+    lines = [line for line in ablate.BASE.read_text().splitlines() if not line.startswith("initial")]
+    path.write_text("\n".join(lines) + "\n")
+    return path
