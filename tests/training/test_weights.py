@@ -102,14 +102,17 @@ def test_published_weights_fill_a_network_with_other_surroundings(tmp_path: Path
     assert torch.equal(own.neck.running_mean, torch.zeros(32))
 
 
-def test_a_checkpoint_is_a_source_and_its_neck_is_left_where_there_is_none(tmp_path: Path) -> None:
+def test_a_checkpoint_is_a_source_and_its_neck_becomes_part_of_the_norm_where_there_is_none(tmp_path: Path) -> None:
     made = network(SMALL)
     path = tmp_path / "last.safetensors"
     tensors = {f"network.{name}": value for name, value in made.state_dict().items()}
     save_checkpoint(Checkpoint(tensors, {"backbone": config_to_json(SMALL)}, 3), path)
     same(load_weights(str(path)), made)
-    without = load_weights(path, Backbone(AS_PUBLISHED))
-    assert torch.equal(without.head.norm.weight, made.head.norm.weight)
+    without = load_weights(path, Backbone(replace(SMALL, neck=False)))
+    pictures = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert torch.allclose(without(pictures), made(pictures), atol=1e-6)
+    assert not torch.equal(without.head.norm.weight, made.head.norm.weight)
 
 
 def test_an_exported_model_computes_what_its_network_does_and_gives_it_back(tmp_path: Path) -> None:

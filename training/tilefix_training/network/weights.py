@@ -98,12 +98,23 @@ def _published(state: dict[str, Tensor], path: Path, network: Network | None) ->
 
 
 def _into(network: Network, state: dict[str, Tensor], where: object) -> Network:
-    """Fills the network; the neck's statistics are taken where both have one."""
+    """Fills the network; the neck's statistics are taken where both have one, and become part of the last norm, which
+    they follow, where only the source has."""
     own = network.state_dict()
+    if isinstance(network, Backbone) and "neck.running_var" in state and "neck.running_var" not in own:
+        state = _folded(state)
     weights = {name: value for name, value in state.items() if name in own or not name.startswith("neck.")}
     weights |= {name: value for name, value in own.items() if name.startswith("neck.") and name not in state}
     fill(network, weights, where)
     return network.eval()
+
+
+def _folded(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same function without a neck: (norm(x) - mean) / deviation is the norm with another weight and bias."""
+    deviation = (state["neck.running_var"] + torch.nn.BatchNorm1d(1).eps).sqrt()
+    weight, bias = state["head.norm.weight"], state["head.norm.bias"]
+    folded = {"head.norm.weight": weight / deviation, "head.norm.bias": (bias - state["neck.running_mean"]) / deviation}
+    return {**state, **folded}
 
 
 def _is_checkpoint(path: Path) -> bool:
