@@ -89,6 +89,7 @@ def test_a_preset_gives_what_the_file_does_not_say_and_the_file_has_the_last_wor
     assert (config.dhml.memory, config.dhml.weight) == ("epoch", 0.1)
     assert (config.satellite.copies, config.optimiser.kind) == (50, "sgd")
     assert (config.run.seed, config.icel.intra, config.icel.drone_to_satellite) == (7, 1.25, 0.75)
+    assert load_config(path, {"dhml.weight": None, "icel.ratio": None}).dhml.weight == 0.2
     with pytest.raises(ConfigError, match=r"icel.extra|unknown key extra"):
         load_config(path, {"icel.extra": 1})
     with pytest.raises(ConfigError, match="seed names no value"):

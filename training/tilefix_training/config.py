@@ -24,8 +24,8 @@ EPOCHS = (0, 100000)
 
 @dataclass(frozen=True)
 class RunConfig:
-    """`initial`: weights to start from: a checkpoint, published ImageNet weights, an .onnx of ours, "default" for the
-    shipped model, or "" for none. `device`: "auto" takes a GPU where there is one. `threads`: of the processor for
+    """`initial`: weights to start from: a checkpoint, published ImageNet weights, an .onnx of ours, or "default" for the
+    shipped model; none unless given. `device`: "auto" takes a GPU where there is one. `threads`: of the processor for
     arithmetic and for reading pictures each.
     """
 
@@ -277,14 +277,17 @@ SECTIONS: dict[str, type[Any]] = {
 def load_config(path: Path, changes: Mapping[str, Any] | None = None) -> FitConfig:
     """The run that a TOML file describes; raises `ConfigError` with file and line for anything not understood.
 
-    `changes`: values by "section.key" that replace those of the file, checked as they are.
+    `changes`: values by "section.key" that replace those of the file, checked as they are; `None` takes the file's out.
     """
     toml = TomlFile(path, ConfigError)
     for name, value in (changes or {}).items():
         section, _, key = name.partition(".")
         if section not in SECTIONS or not key:
             raise ConfigError(f"{name} names no value", where=path, mend="give section.key, such as run.seed")
-        toml.table.setdefault(section, {})[key] = value
+        if value is None:
+            toml.table.get(section, {}).pop(key, None)
+        else:
+            toml.table.setdefault(section, {})[key] = value
     toml.section("", tuple(SECTIONS))
     preset = toml.table.get("run", {}).get("preset", "tilefix")
     if preset not in PRESETS:
