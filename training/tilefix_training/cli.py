@@ -94,7 +94,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="a value in place of the file's, as JSON or plain text; null takes it out"
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="a value in place of the file's, as JSON or plain text; null takes it out",
     )
     parser.add_argument("--resume", action="store_true", help="go on after the last finished epoch")
 

@@ -24,9 +24,9 @@ EPOCHS = (0, 100000)
 
 @dataclass(frozen=True)
 class RunConfig:
-    """`initial`: weights to start from: a checkpoint, published ImageNet weights, an .onnx of ours, or "default" for the
-    shipped model; none unless given. `device`: "auto" takes a GPU where there is one. `threads`: of the processor for
-    arithmetic and for reading pictures each.
+    """`initial`: weights to start from: a checkpoint, published ImageNet weights, an .onnx of ours, or "default" for
+    the shipped model; none unless given. `device`: "auto" takes a GPU where there is one. `threads`: of the processor
+    for arithmetic and for reading pictures each.
     """
 
     name: str
