@@ -30,10 +30,16 @@ PARTS = ("dhml", "icel", "ple")
 VIEWS, PLACES, TEST_PLACES, DISTRACTORS, PX = 12, 200, 200, 100, 96
 HEADING_DEG = 20.0  # of the drone views, either side of north: what rectifying by a compass leaves
 
-# What a preset needs to run at this size: as many copies of a satellite as a place has drone views, and a rate for a
-# small network and few steps, chosen on data set 1000.
+# What a preset needs to run at this size. Published: as many copies of a satellite as a place has drone views, its
+# phases in the same parts of a shorter run. Both: a rate for this network and few steps, chosen on data set 1000.
 PRESETS: dict[str, dict[str, Any]] = {
-    "published": {"satellite.copies": VIEWS, "optimiser.learning_rate": 1e-2},
+    "published": {
+        "satellite.copies": VIEWS,
+        "optimiser.learning_rate": 3e-5,
+        "dhml.until_epoch": 8,
+        "icel.cross_epoch": 4,
+        "ple.epoch": 8,
+    },
     "tilefix": {"patches.mirrored": True, "patches.mask_p": 0.0, "optimiser.learning_rate": 1e-3},
 }
 

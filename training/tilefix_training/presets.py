@@ -39,6 +39,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "tilefix": {
         "satellite": {"labels": "instance", "augmented": 2},
+        "icel": {"cross_epoch": 1},
+        "ple": {"epoch": 2, "confidence": 0.2},
         "optimiser": {"bfloat16": True},
     },
 }

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,8 @@ from torch.nn.parallel import DistributedDataParallel
 from tilefix.errors import ConfigError
 from tilefix.manifest import ModelManifest
 from tilefix_training.config import FitConfig
-from tilefix_training.data.augment import AugmentSettings, augmenter
-from tilefix_training.data.loader import Augment, Draw, Loader
+from tilefix_training.data.loader import Loader
 from tilefix_training.data.opened import margin, open_images
-from tilefix_training.data.published_augment import published_augmenter
-from tilefix_training.data.sampler import class_batches
 from tilefix_training.distributed import World, processes
 from tilefix_training.evaluation.criterion import criteria
 from tilefix_training.method.cluster import OUTLIER
@@ -43,6 +40,7 @@ from tilefix_training.network.features import extract, network_input
 from tilefix_training.network.weights import load_weights
 from tilefix_training.objective import Seen, losses, remember
 from tilefix_training.optimiser import open_optimiser, set_rate
+from tilefix_training.plan import plan
 from tilefix_training.state import CHECKPOINT, LOG, append_log, capture, cut_log, restore
 from tilefix_training.view import VIEWS, View, check_classes, pseudo_labels, start_memories, transfer, unit
 
@@ -223,7 +221,7 @@ def _train(run: Run, epoch: int) -> dict[str, float]:
     totals: dict[str, float] = {}
     entries: list[list[IntArray]] = []
     with Loader(config.run.threads) as loader:
-        batches = loader.batches(_plan(run, epoch, entries))
+        batches = loader.batches(plan(config, run.world, run.views, epoch, run.iterations, entries))
         for iteration, batch in enumerate(run.monitor.progress(batches, run.iterations, f"epoch {epoch}")):
             set_rate(run.optimiser, config, epoch + iteration / run.iterations)
             chosen = entries.pop(0)
@@ -261,52 +259,6 @@ def _descriptors(run: Run, cells: Tensor, coverage: Tensor, counts: list[int]) -
         torch.cat([own for own, _ in whole]), torch.cat([covered for _, covered in whole]), raw=True
     )
     return list(torch.split(every, counts))
-
-
-def _plan(run: Run, epoch: int, entries: list[list[IntArray]]) -> Iterator[list[Draw]]:
-    """What each batch of an epoch draws; the batches' entries go to `entries`."""
-    config = run.config
-    streams = [_stream(view, config, epoch) for view in run.views]
-    ways = [_augment(config, view) for view in run.views]
-    for iteration in range(run.iterations):
-        chosen = [next(stream) for stream in streams]
-        entries.append(chosen)
-        draws = []
-        for index, (view, own) in enumerate(zip(run.views, chosen, strict=True)):
-            rows = run.world.share(len(own))
-            key = (config.run.seed, epoch, iteration, index)
-            draws.append(Draw(view.images, view.pictures(own[rows]), ways[index], key, rows))
-        yield draws
-
-
-def _stream(view: View, config: FitConfig, epoch: int) -> Iterator[IntArray]:
-    """Entries of one batch after the other: some classes, several pictures of each, each drawn `augmented` times."""
-    optimiser, own = config.optimiser, view.config
-    classes, images = optimiser.clusters_per_batch, optimiser.images_per_cluster
-    rng = np.random.default_rng([config.run.seed, epoch, 1 + VIEWS.index(view.name)])
-    if view.memory is None:
-        batches, times = class_batches(view.labels, classes * images // 2, 1, rng), 2
-    elif own.labels == "instance":
-        batches, times = class_batches(view.labels, classes * images, 1, rng), own.augmented
-    else:
-        batches, times = class_batches(view.labels, classes, images, rng), own.augmented
-    for chosen in batches:
-        yield np.repeat(chosen, times)
-
-
-def _augment(config: FitConfig, view: View) -> Augment:
-    patches = config.patches
-    if patches.augment == "published":
-        return published_augmenter(patches.patch_px)
-    settings = AugmentSettings(
-        rotation_deg=patches.rotation_deg,
-        scale=patches.scale,
-        shift=patches.shift,
-        mask_p=patches.mask_p,
-        mirrored=patches.mirrored,
-        margin=margin(view.config),
-    )
-    return augmenter(patches.patch_px, settings)
 
 
 def _show(run: Run, row: dict[str, Any]) -> None:
