@@ -41,7 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     fit = commands.add_parser(
-        "fit", help="train a network", description="Train a network; the checkpoint goes to `out`."
+        "fit",
+        help="train a network",
+        description="Train a network; checkpoint and log go to the folder that the file names in [run] out.",
     )
     fit.add_argument("config", type=Path, help="TOML file, see training/configs")
     _training_arguments(fit)
@@ -71,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     adapt.add_argument("--out", type=Path, required=True, help="folder for the run and the new model")
     adapt.add_argument("--model", default="default", help="what to start from; the shipped model unless given")
     adapt.add_argument("--score", type=Path, help="flight folder with positions, to score before and after")
-    adapt.add_argument("--frames", metavar="FIRST:LAST", help="of --score")
+    adapt.add_argument("--frames", metavar="FIRST:LAST", help="of --score; keep them out of --footage")
     adapt.add_argument("--stride-m", type=float, help="of the dense search of --score; an eighth of a patch")
     _training_arguments(adapt)
     adapt.set_defaults(run=_adapt)
@@ -81,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         help="write a generated data set",
         description="Write drone and satellite pictures of generated places, in University-1652's folders.",
     )
-    generate.add_argument("out", type=Path, help="folder, made anew")
+    generate.add_argument("out", type=Path, help="folder; one of the same numbers is left as it is")
     generate.add_argument("--seed", type=int, required=True, help="1000-1999 to choose by, from 9000 on to publish")
     generate.add_argument("--places", type=int, default=200, help="to train on; %(default)s")
     generate.add_argument("--views", type=int, default=12, help="drone views of a place; %(default)s")
