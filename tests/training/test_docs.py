@@ -62,8 +62,9 @@ def test_the_example_of_each_data_set_loads_with_each_preset(name: str, preset: 
     assert config.ple.epoch < config.run.epochs  # else no label is ever transferred
 
 
-def test_the_example_for_own_pictures_transfers_labels_in_its_last_epochs() -> None:
-    config = load_config(CONFIGS / "two-folders.toml")
+@pytest.mark.parametrize("name", ["try", "two-folders"])
+def test_the_examples_for_beginners_go_through_every_phase(name: str) -> None:
+    config = load_config(CONFIGS / f"{name}.toml")
     assert config.icel.cross_epoch < config.ple.epoch < config.run.epochs
 
 
@@ -75,7 +76,8 @@ def test_every_value_that_is_named_exists() -> None:
 
 
 @pytest.mark.parametrize(
-    "file", ["docs/training.md", "docs/model.md", "README.md", *(f"training/configs/{n}.toml" for n in DATASETS)]
+    "file",
+    ["docs/training.md", "docs/model.md", "README.md", *(f"training/configs/{n}.toml" for n in (*DATASETS, "try"))],
 )
 def test_every_command_is_understood_and_every_file_it_names_is_there(file: str) -> None:
     text = re.sub(r"^#", " ", (ROOT / file).read_text(), flags=re.MULTILINE)
