@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -123,7 +124,9 @@ def _fit(args: argparse.Namespace) -> int:
     from tilefix_training.config import load_config
     from tilefix_training.train import fit
 
-    print(fit(load_config(args.config, _changes(args)), resume=args.resume))
+    path = fit(load_config(args.config, _changes(args)), resume=args.resume)
+    if os.environ.get("RANK", "0") == "0":  # torchrun starts the command once a process
+        print(path)
     return 0
 
 

@@ -113,7 +113,7 @@ def _open_run(config: FitConfig, world: World) -> Run:
     network = network.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     encoder: torch.nn.Module = Encoder(network)
     if world.size > 1:
-        encoder = DistributedDataParallel(encoder, broadcast_buffers=False)
+        encoder = DistributedDataParallel(encoder, forward_sync_buffers=False)
     views = [View.of(name, config, open_images(name, config)) for name in VIEWS]
     return Run(
         config,
