@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def restore(
 ) -> int:
     """Puts a state back; gives the number of finished epochs. What is not here is made anew in each epoch.
 
-    Raises `ConfigError`, with their names, when the run was started with other values.
+    Raises `ConfigError` when the run was started with other values, with their names, or with other pictures.
     """
     changed = [
         f"{section}.{key}"
@@ -59,6 +60,14 @@ def restore(
     ]
     if changed:
         raise ConfigError(f"the run was started with another {', '.join(changed)}", where=path, mend="start a new run")
+    for view in views:
+        there, now = len(checkpoint.tensors[f"labels.{view.name}"]), len(view.labels)
+        if there != now:
+            raise ConfigError(
+                f"the run was started with {there} entries of the {view.name} view, now there are {now}",
+                where=path,
+                mend="bring back the pictures it had, or start a new run",
+            )
     network.load_state_dict(checkpoint.group("network"))
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in checkpoint.group("optimiser").items():
@@ -73,10 +82,19 @@ def restore(
 
 
 def cut_log(path: Path, epochs: int) -> None:
-    """Keeps the rows of finished epochs: a run may have ended between the log and the checkpoint."""
-    rows = [line for line in path.read_text().splitlines() if line] if path.exists() else []
-    kept = [line for line in rows if json.loads(line)["epoch"] < epochs]
-    path.write_text("".join(line + "\n" for line in kept))
+    """Keeps the rows of finished epochs: a run may have ended between the log and the checkpoint, or within a row."""
+    rows = path.read_text().splitlines() if path.exists() else []
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text("".join(row + "\n" for row in rows if _epoch(row) < epochs))
+    partial.replace(path)
+
+
+def _epoch(row: str) -> float:
+    """Of a row of the log; one that was not written to its end is of no epoch that is finished."""
+    try:
+        return int(json.loads(row)["epoch"])
+    except (ValueError, TypeError, KeyError):
+        return math.inf
 
 
 def append_log(path: Path, row: dict[str, Any]) -> None:
