@@ -86,7 +86,7 @@ def pseudo_labels(view: View, config: FitConfig, device: str = "cpu") -> IntArra
 
 def check_classes(view: View, labels: IntArray, epoch: int) -> None:
     """Raises `ConfigError` when there is nothing to tell apart."""
-    found = int(labels.max(initial=OUTLIER)) + 1
+    found = len(np.unique(labels[labels != OUTLIER]))
     if found < 2:
         raise ConfigError(
             f"epoch {epoch}: the {view.name} view has {found} clusters and {int((labels == OUTLIER).sum())} outliers",
