@@ -1,7 +1,8 @@
 """What a training run is made of: a TOML file, checked before anything is computed.
 
-Every part of the method and every figure in it has a name here; a preset (`presets.py`) is a set of such values, and
-the file has the last word. Where a value's source is not told, it is the published code's.
+Every part of the method has a name here, and so has every value in which presets (`presets.py`) differ; the file has
+the last word. Figures that go with one choice alone, such as those of a kind of memory or of a way to vote, stand with
+its code in `method`. Where a value's source is not told, it is the published code's.
 """
 
 from __future__ import annotations

@@ -2,6 +2,10 @@
 
 Only what differs from the defaults of `config.py` stands here. "published": arXiv 2502.11381 with the weights of the
 code version that wrote the official training log (merged over its duplicated branch).
+
+What "published" leaves out, as it would change nothing or should not be done: going back, when labels are first
+transferred, to the epoch with the best test score (test labels would choose); the term of mutual information (always 0
+there) and that of consistency (over the wrong axis, with a gradient of about 3e-4); half precision in extraction.
 """
 
 from __future__ import annotations
