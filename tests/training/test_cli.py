@@ -52,6 +52,16 @@ def test_what_cannot_be_done_is_one_line_and_status_2(words: list[str], capsys: 
     assert text.count("\n") == 1
 
 
+def test_what_the_system_refuses_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_photos(tmp_path / "drone", 4, seed=1)
+    write_photos(tmp_path / "satellite", 4, seed=2)
+    (tmp_path / "run").write_text("a file where the folder should be")
+    assert main(["fit", str(write_config(tmp_path / "c.toml", epochs="epochs = 1"))]) == 2
+    text = capsys.readouterr().err
+    assert "tilefix-train: [Errno" in text
+    assert "Traceback" not in text
+
+
 def test_without_torch_it_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

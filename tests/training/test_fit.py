@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,11 +19,15 @@ from tilefix.errors import ConfigError
 from tilefix.pictures import read_picture
 from tilefix_training import train
 from tilefix_training.config import FitConfig, load_config
+from tilefix_training.data.images import PatchImages
+from tilefix_training.data.opened import open_images
 from tilefix_training.evaluation.dense import case_of, ranks
 from tilefix_training.network.backbone import Backbone, BackboneConfig
+from tilefix_training.network.build import build
 from tilefix_training.network.checkpoint import load_checkpoint, load_network
 from tilefix_training.network.export import preprocessing
 from tilefix_training.network.features import describe
+from tilefix_training.objective import Seen
 from tilefix_training.state import LOG
 
 
@@ -48,6 +53,30 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     for row in found:
         del row["seconds"]
     return found
+
+
+def two_processes(path: Path) -> list[tuple[int, str]]:
+    """Exit status and standard error of the two processes of a run, started as torchrun starts them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "-m", "tilefix_training.cli", "fit", str(path)]
+    running = [
+        subprocess.Popen(
+            words,
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        return [(process.wait(), text) for process in running for text in [process.communicate(timeout=240)[1]]]
+    finally:
+        for process in running:
+            process.kill()
 
 
 @pytest.mark.parametrize("memory", ["persistent", "epoch"])
@@ -86,27 +115,13 @@ def test_a_run_killed_in_every_phase_has_the_losses_and_weights_of_one_that_was_
 
 def test_two_processes_make_the_clusters_and_nearly_the_weights_of_one(photos: Path, tmp_path: Path) -> None:
     """Over gloo, on this machine, with shares of a batch that are not equal."""
-    found = []
-    for folder, processes in ((tmp_path / "one", 1), (tmp_path / "two", 2)):
-        config(
-            photos,
-            folder,
-            epochs="epochs = 3",
-            batch="clusters_per_batch = 3\nimages_per_cluster = 3\nbfloat16 = false",
-        )
-        words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-        words += ["-m", "tilefix_training.cli", "fit", str(photos / f"{folder.name}.toml")]
-        done = subprocess.run(
-            [sys.executable, *words],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        found.append(load_checkpoint(folder / "run" / "last.safetensors"))
-    one, two = found
+    batch = "clusters_per_batch = 3\nimages_per_cluster = 3\nbfloat16 = false"
+    folders = tmp_path / "one", tmp_path / "two"
+    train.fit(config(photos, folders[0], epochs="epochs = 3", batch=batch))
+    config(photos, folders[1], epochs="epochs = 3", batch=batch)
+    for code, text in two_processes(photos / "two.toml"):
+        assert code == 0, text
+    one, two = (load_checkpoint(folder / "run" / "last.safetensors") for folder in folders)
     for view in ("drone", "satellite"):
         assert torch.equal(one.tensors[f"labels.{view}"], two.tensors[f"labels.{view}"])
     for left, right in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
@@ -114,6 +129,17 @@ def test_two_processes_make_the_clusters_and_nearly_the_weights_of_one(photos: P
         assert left["losses"] == pytest.approx(right["losses"], rel=1e-3)
     for name, value in one.group("network").items():
         assert torch.allclose(value.float(), two.tensors[f"network.{name}"].float(), atol=2e-3), name
+
+
+def test_an_error_of_the_first_process_ends_both_and_is_told_once(photos: Path, tmp_path: Path) -> None:
+    config(
+        photos, tmp_path, eps="eps = 0.011", neighbours="k1 = 8\nmin_samples = 50", warmup_epochs="warmup_epochs = 0"
+    )
+    (code, text), (other_code, other_text) = two_processes(photos / f"{tmp_path.name}.toml")
+    assert (code, other_code) == (2, 2)
+    assert "tilefix-train: epoch 0: the drone view has 0 clusters" in text
+    assert "Traceback" not in text
+    assert "tilefix-train" not in other_text
 
 
 def test_the_published_preset_runs_all_its_phases(photos: Path, tmp_path: Path) -> None:
@@ -160,12 +186,56 @@ def test_resuming_another_configuration_is_refused_by_name(photos: Path, tmp_pat
         train.fit(config(photos, tmp_path, epochs="epochs = 2"), resume=True)
 
 
-def test_a_torn_log_line_of_an_unfinished_epoch_is_dropped(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", ['{"epoch": 1, "losses": {}}\n', '{"epoch": 1, "los', "7\n"])
+def test_a_log_line_of_an_unfinished_epoch_or_a_torn_one_is_dropped(photos: Path, tmp_path: Path, line: str) -> None:
     train.fit(config(photos, tmp_path, epochs="epochs = 1"))
     log = tmp_path / "run" / LOG
-    log.write_text(log.read_text() + json.dumps({"epoch": 1, "losses": {}}) + "\n")
+    log.write_text(log.read_text() + line)
     train.fit(config(photos, tmp_path, epochs="epochs = 1"), resume=True)
     assert [row["epoch"] for row in rows(tmp_path)] == [0]
+
+
+def test_resuming_with_other_pictures_is_refused(photos: Path, tmp_path: Path) -> None:
+    own = config(photos, tmp_path, epochs="epochs = 1")
+    train.fit(own)
+
+    def fewer(name: str, config: FitConfig) -> PatchImages:
+        images = open_images(name, config)
+        assert isinstance(images, PatchImages)
+        return PatchImages(images.patches[:-1], images.name) if name == "drone" else images
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "open_images", fewer)
+        with pytest.raises(ConfigError, match=r"started with 72 entries of the drone view, now there are 71"):
+            train.fit(own, resume=True)
+
+
+@pytest.mark.parametrize("what", ["loss", "weights"])
+def test_a_run_that_diverges_stops_before_it_writes(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    plain, step = train.losses, train.remember
+
+    def spoilt(drone: Seen, satellite: Seen, config: FitConfig, epoch: int) -> dict[str, torch.Tensor]:
+        found = plain(drone, satellite, config, epoch)
+        return {name: value * (float("nan") if epoch == 1 else 1.0) for name, value in found.items()}
+
+    def spoil(seen: Seen, config: FitConfig, momentum: float) -> None:
+        step(seen, config, momentum)
+        if seen.view.memory is not None:
+            run[0].stem[0].bias.data.fill_(float("inf"))
+
+    own = config(photos, tmp_path, iterations="iterations = 1")
+    run: list[Any] = []
+    if what == "loss":
+        monkeypatch.setattr(train, "losses", spoilt)
+    else:
+        monkeypatch.setattr(train, "remember", spoil)
+        monkeypatch.setattr(train, "build", lambda shape: run.append(build(shape)) or run[0])
+    with pytest.raises(ConfigError, match=rf"epoch 1.* the {what} (is|are) not finite.*learning_rate"):
+        train.fit(own)
+    assert [row["epoch"] for row in rows(tmp_path)] == [0]
+    assert load_checkpoint(tmp_path / "run" / "last.safetensors").epoch == 1
 
 
 def test_two_epochs_find_places_better_than_an_untrained_network(photos: Path, tmp_path: Path) -> None:

@@ -20,9 +20,15 @@ NEEDED = ("torch", "safetensors", "sklearn", "scipy", "onnx", "onnxscript")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one subcommand; 0 when it worked, 2 with one clear line on standard error when it could not."""
+    """Runs one subcommand; 0 when it worked, 2 with one clear line on standard error when it could not.
+
+    Of several processes that torchrun started the first one talks; the others do only when they fail by themselves.
+    """
     args = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    rank = os.environ.get("RANK", "0")
+    level = logging.INFO if rank == "0" else logging.ERROR
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    who = "tilefix-train" if rank == "0" else f"tilefix-train, process {rank}"
     try:
         if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
             raise ConfigError(
@@ -30,7 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         return int(args.run(args))
     except TilefixError as error:
-        print(f"tilefix-train: {error}", file=sys.stderr)
+        print(f"{who}: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # such as a full disk
+        print(f"{who}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -8,10 +8,11 @@ as one process would: the gradient that DistributedDataParallel averages is that
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,10 @@ import torch
 from torch import Tensor, distributed
 
 from tilefix.errors import ConfigError
+
+T = TypeVar("T")
+_PATIENCE = timedelta(hours=2)  # the others wait while the first one clusters, or is scored
+FAILED = 2  # exit status
 
 
 @dataclass(frozen=True)
@@ -46,13 +51,26 @@ class World:
         found: Tensor = _Gather.apply(rows, self.rank, self.size)  # type: ignore[no-untyped-call]
         return found[:count]
 
-    def from_first(self, value: Any) -> Any:
-        """The first rank's value, on every rank."""
+    def by_first(self, work: Callable[[], T]) -> T:
+        """What `work` gives on the first rank, on every rank; the others do not do it.
+
+        Where it fails, the first rank raises its error and the others end with `SystemExit`: nobody waits for what will
+        not come, and what is wrong is said once.
+        """
         if self.size == 1:
-            return value
-        box = [value]
+            return work()
+        box: list[Any] = [False, None]
+        if self.first:
+            try:
+                box = [True, work()]
+            except Exception:
+                distributed.broadcast_object_list([False, None], src=0)
+                raise
         distributed.broadcast_object_list(box, src=0)
-        return box[0]
+        if not box[0]:
+            raise SystemExit(FAILED)
+        found: T = box[1]
+        return found
 
 
 class _Gather(torch.autograd.Function):
@@ -87,7 +105,7 @@ def processes(device: str) -> Iterator[World]:
         return
     if where.type == "cuda":
         torch.cuda.set_device(where)
-    distributed.init_process_group("nccl" if where.type == "cuda" else "gloo")
+    distributed.init_process_group("nccl" if where.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
         yield World(rank, size, where)
     finally:

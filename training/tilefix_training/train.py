@@ -10,9 +10,11 @@ not been.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,34 +76,54 @@ def fit(config: FitConfig, *, resume: bool = False, after_epoch: AfterEpoch | No
 
     Selection is the last epoch: nothing is chosen by a score. `after_epoch` gets the epoch, the network and the log's
     row; it may look, not steer. Raises `ConfigError` when there is nothing to train on, when the folder already holds
-    a run and `resume` is not set, or when that run was of another configuration.
+    a run and `resume` is not set, when that run was of another configuration, when the loss is no longer finite, or
+    when the device's memory is too small; `ModelError` when the checkpoint cannot be written.
     """
     torch.set_num_threads(config.run.threads)
     path = config.out / CHECKPOINT
     with processes(config.run.device) as world:
-        if path.exists() and not resume:
-            raise ConfigError("holds a run already", where=config.out, mend="give --resume, or another out")
+        started = world.by_first(lambda: _started(config, path, resume))
         run = _open_run(config, world)
         try:
             start = (
-                restore(load_checkpoint(path), path, config, run.network, run.optimiser, run.views)
-                if path.exists()
-                else 0
+                restore(load_checkpoint(path), path, config, run.network, run.optimiser, run.views) if started else 0
             )
-            if world.first:
-                config.out.mkdir(parents=True, exist_ok=True)
-                cut_log(config.out / LOG, start)
-                run.monitor.start(start)
+            world.by_first(lambda: _begin(run, start))
             for epoch in range(start, config.run.epochs):
                 row = _epoch(run, epoch)
-                if world.first:
-                    append_log(config.out / LOG, row)
-                    save_checkpoint(capture(config, run.shape, run.network, run.optimiser, run.views, epoch + 1), path)
-                    if after_epoch is not None:
-                        after_epoch(epoch, run.network, row)
+                world.by_first(partial(_finish, run, epoch, row, path, after_epoch))
+        except torch.OutOfMemoryError as error:
+            raise ConfigError(
+                f"the memory of {world.device} is too small",
+                where=config.out,
+                mend="start a new run with fewer clusters_per_batch, bfloat16 = true, or a smaller patch_px",
+            ) from error
         finally:
             run.monitor.close()
     return path
+
+
+def _started(config: FitConfig, path: Path, resume: bool) -> bool:
+    """Whether there is a run to go on with."""
+    if path.exists() and not resume:
+        raise ConfigError("holds a run already", where=config.out, mend="give --resume, or another out")
+    return path.exists()
+
+
+def _begin(run: Run, start: int) -> None:
+    """Makes the run's folder ready for the epochs from `start` on."""
+    run.config.out.mkdir(parents=True, exist_ok=True)
+    cut_log(run.config.out / LOG, start)
+    run.monitor.start(start)
+
+
+def _finish(run: Run, epoch: int, row: dict[str, Any], path: Path, after_epoch: AfterEpoch | None) -> None:
+    """Puts an epoch on the disk."""
+    config = run.config
+    append_log(config.out / LOG, row)
+    save_checkpoint(capture(config, run.shape, run.network, run.optimiser, run.views, epoch + 1), path)
+    if after_epoch is not None:
+        after_epoch(epoch, run.network, row)
 
 
 def _open_run(config: FitConfig, world: World) -> Run:
@@ -190,25 +212,30 @@ def _features(run: Run, view: View) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 def _label(run: Run, epoch: int) -> dict[str, Any]:
     """The epoch's classes, decided by the first process, and their memories."""
-    config, world = run.config, run.world
+    shared = run.config.ple.enabled and epoch >= run.config.ple.epoch
+    drone, satellite = run.views
+    found, drone.labels, satellite.labels = run.world.by_first(lambda: _decide(run, epoch, shared))
+    start_memories(run.views, run.config, run.world.device, shared=shared)
+    return found
+
+
+def _decide(run: Run, epoch: int, shared: bool) -> tuple[dict[str, Any], IntArray, IntArray]:
+    """What the log says of the epoch's labels, those of the drone view and those of the satellite view."""
+    config, device = run.config, str(run.world.device)
     drone, satellite = run.views
     before = drone.labels if epoch > config.contrast.warmup_epochs else None
-    found: dict[str, Any] = {}
-    shared = config.ple.enabled and epoch >= config.ple.epoch
-    if world.first:
-        for view in run.views:
-            view.labels = pseudo_labels(view, config, str(world.device))
-            check_classes(view, view.labels, epoch)
-        found["clusters"] = {view.name: view.classes for view in run.views}
-        with np.errstate(invalid="ignore"):
-            found["criteria"] = criteria(unit(drone.features), drone.labels, unit(satellite.features), before)
-        if shared:
-            satellite.labels = transfer(drone, satellite, config, epoch, str(world.device))
-            check_classes(satellite, satellite.labels, epoch)
-            found["transferred"] = int(((satellite.labels >= 0) & (satellite.labels < drone.classes)).sum())
-    drone.labels, satellite.labels = world.from_first((drone.labels, satellite.labels))
-    start_memories(run.views, config, world.device, shared=shared)
-    return found
+    for view in run.views:
+        view.labels = pseudo_labels(view, config, device)
+        check_classes(view, view.labels, epoch)
+    found: dict[str, Any] = {"clusters": {view.name: view.classes for view in run.views}}
+    with np.errstate(invalid="ignore"):
+        found["criteria"] = criteria(unit(drone.features), drone.labels, unit(satellite.features), before)
+    if shared:
+        satellite.labels = transfer(drone, satellite, config, epoch, device)
+        check_classes(satellite, satellite.labels, epoch)
+        given = satellite.labels[(satellite.labels >= 0) & (satellite.labels < drone.classes)]
+        found["transferred"], found["transferred_clusters"] = len(given), len(np.unique(given))
+    return found, drone.labels, satellite.labels
 
 
 def _train(run: Run, epoch: int) -> dict[str, float]:
@@ -236,16 +263,27 @@ def _train(run: Run, epoch: int) -> dict[str, float]:
                 for view, own, indices in zip(run.views, raw, chosen, strict=True)
             ]
             found = losses(seen[0], seen[1], config, epoch)
+            terms = torch.stack(list(found.values()))
             run.optimiser.zero_grad()
-            torch.stack(list(found.values())).sum().backward()  # type: ignore[no-untyped-call]
+            terms.sum().backward()  # type: ignore[no-untyped-call]
             if config.optimiser.clip > 0.0:
                 torch.nn.utils.clip_grad_norm_(run.network.parameters(), config.optimiser.clip)
             run.optimiser.step()
             for own in seen:
                 remember(own, config, momentum)
-            for name, value in found.items():
-                totals[name] = totals.get(name, 0.0) + float(value.detach())
+            for name, value in zip(found, terms.tolist(), strict=True):
+                totals[name] = totals.get(name, 0.0) + value
+            if not math.isfinite(sum(totals.values())):
+                raise _diverged(run, f"epoch {epoch}, batch {iteration}: the loss is not finite")
+    if not all(bool(parameter.isfinite().all()) for parameter in run.network.parameters()):
+        raise _diverged(run, f"epoch {epoch}: the weights are not finite")
     return {name: round(total / run.iterations, 6) for name, total in totals.items()}
+
+
+def _diverged(run: Run, what: str) -> ConfigError:
+    """Raised before anything of the epoch is written."""
+    mend = "start a new run with a lower [optimiser] learning_rate, or with a clip; the last checkpoint is whole"
+    return ConfigError(what, where=run.config.out, mend=mend)
 
 
 def _descriptors(run: Run, cells: Tensor, coverage: Tensor, counts: list[int]) -> list[Tensor]:
