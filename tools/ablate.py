@@ -136,6 +136,7 @@ def _data(out: Path, seed: int) -> Path:
 def train(name: str, changes: Mapping[str, Any], seed: int, out: Path) -> None:
     """One run, from where it stands; its JSON is written when it is finished."""
     from tilefix_training.config import load_config
+    from tilefix_training.network.checkpoint import load_checkpoint, load_network
     from tilefix_training.state import CHECKPOINT, LOG
     from tilefix_training.train import fit
 
@@ -155,27 +156,36 @@ def train(name: str, changes: Mapping[str, Any], seed: int, out: Path) -> None:
             **changes,
         },
     )
-    scores_file = folder / "scores.jsonl"
+    scores_file, last_state = folder / "scores.jsonl", folder / CHECKPOINT
     scored: list[dict[str, Any]] = []
-    if (folder / CHECKPOINT).exists() and scores_file.exists():
+    if last_state.exists() and scores_file.exists():
         scored = [json.loads(line) for line in scores_file.read_text().splitlines()]
 
     def look(epoch: int, network: Any, _: dict[str, Any]) -> None:
         scored.append({"epoch": epoch, **scores(network, data, config.patches.patch_px)})
-        scores_file.write_text("".join(json.dumps(item) + "\n" for item in scored))
+        _write(scores_file, "".join(json.dumps(item) + "\n" for item in scored))
         last = scored[-1]["drone_to_satellite"]
         logging.info(
             "%s: epoch %d: R@1 %.1f full, %.1f matched", result.stem, epoch, 100 * last["full"], 100 * last["matched"]
         )
 
+    if last_state.exists():
+        checkpoint = load_checkpoint(last_state)
+        if checkpoint.epoch - 1 not in [item["epoch"] for item in scored]:  # cut short before it was looked at
+            look(checkpoint.epoch - 1, load_network(checkpoint, last_state), {})
     fit(config, resume=True, after_epoch=look)
     by_epoch = {item["epoch"]: item for item in scored}
     rows = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
     found = {"variant": name, "seed": seed, "config": config.json()}
     found["epochs"] = [{**row, "test": by_epoch.get(row["epoch"])} for row in rows]
-    partial = result.with_name(result.name + ".partial")
-    partial.write_text(json.dumps(found, indent=1) + "\n")
-    partial.replace(result)
+    _write(result, json.dumps(found, indent=1) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    """Beside the place, then renamed."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    partial.replace(path)
 
 
 def scores(network: Any, data: Path, patch_px: int) -> dict[str, Any]:

@@ -65,6 +65,13 @@ def test_a_run_writes_its_scores_and_is_not_repeated(
     before = file.stat().st_mtime_ns
     ablate.train("tilefix:all", changes, 1999, small)
     assert file.stat().st_mtime_ns == before
+    file.unlink()  # as if it had been cut short before its last epoch was looked at
+    scores = small / "runs" / file.stem / "scores.jsonl"
+    scores.write_text(scores.read_text().splitlines()[0] + "\n")
+    ablate.train("tilefix:all", changes, 1999, small)
+    again = json.loads(file.read_text())
+    assert [row["test"]["epoch"] for row in again["epochs"]] == [0, 1]
+    assert again["epochs"][-1]["test"]["drone_to_satellite"] == pytest.approx(last)
     assert ablate.main(["report", "--out", str(small)]) == 0
     text = capsys.readouterr().out
     assert "tilefix:all" in text
