@@ -78,6 +78,30 @@ def test_a_run_writes_its_scores_and_is_not_repeated(
     assert "best by test" in text
 
 
+def test_runs_at_one_time_get_the_same_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    trained: list[tuple[str, int, object]] = []
+
+    class Finished:
+        returncode = 0
+
+        def __init__(self, words: list[str]) -> None:
+            started.append(words)
+
+        def poll(self) -> int:
+            return 0
+
+    monkeypatch.setattr(ablate, "_data", lambda out, seed: out)
+    monkeypatch.setattr(ablate.subprocess, "Popen", Finished)
+    monkeypatch.setattr(
+        ablate, "train", lambda name, changes, seed, out: trained.append((name, seed, changes["run.epochs"]))
+    )
+    words = ["tilefix:all", "--seeds", "5", "6", "--jobs", "2", "--suffix=-x", "--set", "run.epochs=3"]
+    assert ablate.main(["run", *words, "--out", str(tmp_path)]) == 0
+    assert [ablate.main(words[2:]) for words in started] == [0, 0]
+    assert trained == [("tilefix:all-x", 5, 3), ("tilefix:all-x", 6, 3)]
+
+
 def test_bad_arguments_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ablate.main(["run", "mine:all", "--out", str(tmp_path)]) == 2
     assert "mine:all is no variant" in capsys.readouterr().err
