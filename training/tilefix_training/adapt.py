@@ -85,7 +85,11 @@ sources = [
 k1 = 12
 k2 = 3
 
-# What draws whole clusters to their nearest map patch, half a patch away at worst, costs metres.
+[contrast]
+momentum_first = 0.2
+momentum = 0.1
+
+# The parts that draw a drone cluster to whole map patches: those may lie a quarter of a patch aside.
 [dhml]
 enabled = false
 
@@ -256,7 +260,7 @@ def _prepared(text: str, out: Path, changes: Mapping[str, Any] | None, resume: b
     if resume:
         if not path.exists():
             raise ConfigError("holds nothing to go on with", where=out, mend="leave --resume out")
-        if path.read_text(encoding="utf-8") != text:
+        if _values(path.read_text(encoding="utf-8")) != _values(text):
             raise ConfigError("was started with other arguments", where=path, mend="give the same, or another --out")
     elif (out / RUN / CHECKPOINT).exists():
         raise ConfigError("holds an adaptation already", where=out, mend="give --resume, or another --out")
@@ -278,6 +282,11 @@ def _prepared(text: str, out: Path, changes: Mapping[str, Any] | None, resume: b
             mend="give more footage, or footage of more ground",
         )
     return config
+
+
+def _values(text: str) -> list[str]:
+    """The lines that mean something."""
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
 def _trained(config: FitConfig, resume: bool) -> Path:

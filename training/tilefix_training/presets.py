@@ -43,8 +43,9 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "tilefix": {
         "satellite": {"labels": "instance", "augmented": 2},
-        "icel": {"cross_epoch": 1},
-        "ple": {"epoch": 2, "confidence": 0.2},
+        "contrast": {"momentum_first": 0.8, "momentum": 0.8},
+        "icel": {"cross_epoch": 1, "consistency": 0.2, "information": 0.2},
+        "ple": {"epoch": 2, "confidence": 0.0},
         "optimiser": {"bfloat16": True},
     },
 }
