@@ -17,7 +17,7 @@ import torch
 from support.training import write_config, write_photos
 from tilefix.errors import ConfigError
 from tilefix.pictures import read_picture
-from tilefix_training import train
+from tilefix_training import run, train
 from tilefix_training.config import FitConfig, load_config
 from tilefix_training.data.images import PatchImages
 from tilefix_training.data.opened import open_images
@@ -91,8 +91,8 @@ def test_a_run_killed_in_every_phase_has_the_losses_and_weights_of_one_that_was_
     plain = train._train
     for last in range(1, 4):
 
-        def fail(run: train.Run, epoch: int, last: int = last) -> dict[str, float]:
-            found = plain(run, epoch)
+        def fail(own: run.Run, epoch: int, last: int = last) -> dict[str, float]:
+            found = plain(own, epoch)
             if epoch == last:
                 raise KeyboardInterrupt
             return found
@@ -205,7 +205,7 @@ def test_resuming_with_other_pictures_is_refused(photos: Path, tmp_path: Path) -
         return PatchImages(images.patches[:-1], images.name) if name == "drone" else images
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "open_images", fewer)
+        patch.setattr(run, "open_images", fewer)
         with pytest.raises(ConfigError, match=r"started with 72 entries of the drone view, now there are 71"):
             train.fit(own, resume=True)
 
@@ -223,15 +223,15 @@ def test_a_run_that_diverges_stops_before_it_writes(
     def spoil(seen: Seen, config: FitConfig, momentum: float) -> None:
         step(seen, config, momentum)
         if seen.view.memory is not None:
-            run[0].stem[0].bias.data.fill_(float("inf"))
+            networks[0].stem[0].bias.data.fill_(float("inf"))
 
     own = config(photos, tmp_path, iterations="iterations = 1")
-    run: list[Any] = []
+    networks: list[Any] = []
     if what == "loss":
         monkeypatch.setattr(train, "losses", spoilt)
     else:
         monkeypatch.setattr(train, "remember", spoil)
-        monkeypatch.setattr(train, "build", lambda shape: run.append(build(shape)) or run[0])
+        monkeypatch.setattr(run, "build", lambda shape: networks.append(build(shape)) or networks[0])
     with pytest.raises(ConfigError, match=rf"epoch 1.* the {what} (is|are) not finite.*learning_rate"):
         train.fit(own)
     assert [row["epoch"] for row in rows(tmp_path)] == [0]

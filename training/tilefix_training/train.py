@@ -13,7 +13,6 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,53 +21,27 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
-from torch.nn.parallel import DistributedDataParallel
 
 from tilefix.errors import ConfigError
-from tilefix.manifest import ModelManifest
 from tilefix_training.config import FitConfig
 from tilefix_training.data.loader import Loader
-from tilefix_training.data.opened import margin, open_images
-from tilefix_training.distributed import World, processes
+from tilefix_training.data.opened import margin
+from tilefix_training.distributed import processes
 from tilefix_training.evaluation.criterion import criteria
 from tilefix_training.method.cluster import OUTLIER
 from tilefix_training.method.jaccard import IntArray
-from tilefix_training.monitor import Monitor
-from tilefix_training.network.base import Encoder, Network
-from tilefix_training.network.build import NetworkConfig, build, network_config
+from tilefix_training.network.base import Network
 from tilefix_training.network.checkpoint import load_checkpoint, save_checkpoint
-from tilefix_training.network.export import preprocessing
 from tilefix_training.network.features import extract, network_input
-from tilefix_training.network.weights import load_weights
 from tilefix_training.objective import Seen, losses, remember
-from tilefix_training.optimiser import open_optimiser, set_rate
+from tilefix_training.optimiser import set_rate
 from tilefix_training.plan import plan
+from tilefix_training.run import Run, open_run
 from tilefix_training.state import CHECKPOINT, LOG, append_log, capture, cut_log, restore
 from tilefix_training.view import VIEWS, View, check_classes, pseudo_labels, start_memories, transfer, unit
 
 AfterEpoch = Callable[[int, Network, dict[str, Any]], None]
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Run:
-    """What an epoch works with."""
-
-    config: FitConfig
-    world: World
-    shape: NetworkConfig
-    network: Network
-    encoder: torch.nn.Module
-    optimiser: torch.optim.Optimizer
-    manifest: ModelManifest
-    views: list[View]
-    iterations: int
-    monitor: Monitor
-
-    @property
-    def autocast(self) -> torch.autocast:
-        """Mixed precision where it is configured."""
-        return torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.config.optimiser.bfloat16)
 
 
 def fit(config: FitConfig, *, resume: bool = False, after_epoch: AfterEpoch | None = None) -> Path:
@@ -83,7 +56,7 @@ def fit(config: FitConfig, *, resume: bool = False, after_epoch: AfterEpoch | No
     path = config.out / CHECKPOINT
     with processes(config.run.device) as world:
         started = world.by_first(lambda: _started(config, path, resume))
-        run = _open_run(config, world)
+        run = open_run(config, world)
         try:
             start = (
                 restore(load_checkpoint(path), path, config, run.network, run.optimiser, run.views) if started else 0
@@ -124,46 +97,6 @@ def _finish(run: Run, epoch: int, row: dict[str, Any], path: Path, after_epoch: 
     save_checkpoint(capture(config, run.shape, run.network, run.optimiser, run.views, epoch + 1), path)
     if after_epoch is not None:
         after_epoch(epoch, run.network, row)
-
-
-def _open_run(config: FitConfig, world: World) -> Run:
-    torch.manual_seed(config.run.seed)
-    shape = _network_config(config)
-    network = build(shape)
-    if config.run.initial is not None:
-        load_weights(config.run.initial, network)
-    network = network.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    encoder: torch.nn.Module = Encoder(network)
-    if world.size > 1:
-        encoder = DistributedDataParallel(encoder, forward_sync_buffers=False)
-    views = [View.of(name, config, open_images(name, config)) for name in VIEWS]
-    return Run(
-        config,
-        world,
-        shape,
-        network,
-        encoder,
-        open_optimiser(network, config),
-        preprocessing(config.patches.patch_px, network.descriptor_dim),
-        views,
-        config.optimiser.iterations or _one_pass(views, config),
-        Monitor(config.out, enabled=world.first),
-    )
-
-
-def _network_config(config: FitConfig) -> NetworkConfig:
-    own = config.network
-    changes = {name: getattr(own, name) for name in ("depths", "dims") if getattr(own, name)}
-    for name in ("pool_grid", "neck", "standardise_input"):
-        if getattr(own, name) is not None:
-            changes[name] = getattr(own, name)
-    return network_config(own.backbone, **changes)
-
-
-def _one_pass(views: list[View], config: FitConfig) -> int:
-    """Batches for one pass over the larger view."""
-    size = config.optimiser.clusters_per_batch * config.optimiser.images_per_cluster
-    return max(1, max(len(view.images) for view in views) // size)
 
 
 def _epoch(run: Run, epoch: int) -> dict[str, Any]:
