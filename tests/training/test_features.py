@@ -10,7 +10,7 @@ import torch
 from tilefix.errors import ModelError
 from tilefix.preprocess import to_input
 from tilefix.types import UInt8Array
-from tilefix_training.data.images import PatchImages, RepeatedImages
+from tilefix_training.data.images import PatchImages
 from tilefix_training.network.backbone import Backbone, BackboneConfig
 from tilefix_training.network.export import preprocessing
 from tilefix_training.network.features import centre, describe, extract, network_input
@@ -102,10 +102,9 @@ def test_indices_give_rows_in_their_order_and_nothing_is_computed_twice(
     wanted = np.array([5, 3, 5, 36, 3])
     np.testing.assert_allclose(extract(network, images, MANIFEST, indices=wanted), every[wanted], atol=1e-6)
     assert sorted(images.asked) == [3, 5, 36]
-    copied = Counted(pictures[:4])
-    found = extract(network, RepeatedImages(copied, 50), MANIFEST, threads=2)
-    assert sorted(copied.asked) == [0, 1, 2, 3]
-    np.testing.assert_allclose(found, np.tile(every[:4], (50, 1)), atol=1e-6)
+    images = Counted(pictures[:4])
+    np.testing.assert_allclose(extract(network, images, MANIFEST, threads=2), every[:4], atol=1e-6)
+    assert sorted(images.asked) == [0, 1, 2, 3]
     empty = extract(network, images, MANIFEST, indices=np.array([], np.int64))
     assert empty.shape == (0, 32)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tilefix.errors import ConfigError, FlightError
-from tilefix_training.data.images import FolderImages, PatchImages, RepeatedImages, fitted, read_image
+from tilefix_training.data.images import FolderImages, PatchImages, fitted, read_image
 
 
 def picture(seed: int, height: int = 40, width: int = 60) -> np.ndarray:
@@ -115,17 +115,6 @@ def test_patches_are_given_by_index() -> None:
     np.testing.assert_array_equal(images[2], patches[2])
     with pytest.raises(ValueError, match="shape"):
         PatchImages(patches[:, :7], "drone")
-
-
-def test_repeated_pictures_come_round_again() -> None:
-    patches = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
-    images = RepeatedImages(PatchImages(patches, "satellite"), 4)
-    assert len(images) == 12
-    np.testing.assert_array_equal(images[10], patches[1])
-    with pytest.raises(IndexError):
-        images[12]
-    with pytest.raises(ValueError, match="copies"):
-        RepeatedImages(images, 0)
 
 
 def test_fitting_keeps_the_right_size_and_the_mean() -> None:

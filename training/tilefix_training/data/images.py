@@ -98,29 +98,6 @@ class FolderImages:
         return self._kept[index] if self._kept else fitted(read_image(self.paths[index]), self.stored_px)
 
 
-class RepeatedImages:
-    """A set of pictures `copies` times over: index i shows picture i mod n.
-
-    Stands for the file copies that the published recipe makes of each satellite picture.
-    """
-
-    def __init__(self, images: Images, copies: int) -> None:
-        if copies < 1:
-            raise ValueError(f"copies {copies} must be at least 1")
-        self.images = images
-        self.copies = copies
-        self.name = images.name
-        self.stored_px = images.stored_px
-
-    def __len__(self) -> int:
-        return self.copies * len(self.images)
-
-    def __getitem__(self, index: int) -> UInt8Array:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        return self.images[index % len(self.images)]
-
-
 def fitted(image: UInt8Array, side: int) -> UInt8Array:
     """The whole picture at side x side: area-averaged where that shrinks it, bilinear elsewhere."""
     if image.shape[:2] == (side, side):

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from tilefix.manifest import ModelManifest
 from tilefix.preprocess import check_patches
 from tilefix.types import BoolArray, Float32Array, UInt8Array
-from tilefix_training.data.images import Images, RepeatedImages, fitted
+from tilefix_training.data.images import Images, fitted
 from tilefix_training.data.patches import MARGIN
 from tilefix_training.network.base import Network
 
@@ -77,18 +77,17 @@ def extract(
 ) -> Float32Array:
     """Descriptors float32 (n, d) of the middles of stored pictures (n, s, s, 3).
 
-    Evaluation mode; the mode is put back after. No picture is computed twice, be it named twice in `indices` or a copy
-    of another. `margin`: see `centre`. `flip`: the mean of the picture's descriptor and that of its mirror image, taken
-    before the L2 normalisation. `raw`: without that normalisation. `bfloat16`: computed under autocast. `device`: that
-    of the network unless given.
-    `indices`: the pictures wanted, in this order; all unless given. `threads` decode the next batches meanwhile.
+    Evaluation mode; the mode is put back after. No picture is computed twice, be it named twice in `indices`.
+    `margin`: see `centre`. `flip`: the mean of the picture's descriptor and that of its mirror image, taken before the
+    L2 normalisation. `raw`: without that normalisation. `bfloat16`: computed under autocast. `device`: that of the
+    network unless given. `indices`: the pictures wanted, in this order; all unless given. `threads` decode the next
+    batches meanwhile.
     """
     wanted = np.arange(len(images)) if indices is None else np.asarray(indices, np.int64)
-    found = images.images if isinstance(images, RepeatedImages) else images
-    distinct, place = np.unique(wanted % len(found), return_inverse=True)
+    distinct, place = np.unique(wanted, return_inverse=True)
 
     def load(chunk: IntArray) -> UInt8Array:
-        return np.stack([centre(np.asarray(found[int(i)]), preprocessing.patch_px, margin) for i in chunk])
+        return np.stack([centre(np.asarray(images[int(i)]), preprocessing.patch_px, margin) for i in chunk])
 
     ready = _prefetched([distinct[start : start + batch] for start in range(0, len(distinct), batch)], load, threads)
     pictures = ((picture, None) for picture in ready)
