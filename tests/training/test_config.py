@@ -106,5 +106,6 @@ def test_every_preset_is_made_of_known_values(tmp_path: Path) -> None:
                     ("drone", "eps"),
                     ("satellite", "labels"),
                     ("optimiser", "iterations"),
+                    ("run", "epochs"),
                 }:
                     assert getattr(getattr(config, section), key) == value

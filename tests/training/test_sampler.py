@@ -32,6 +32,13 @@ def test_the_same_seed_draws_the_same() -> None:
     np.testing.assert_array_equal(first, again)
 
 
+def test_small_classes_are_left_out_unless_there_are_no_others() -> None:
+    labels = np.array([0, 0, 0, 1, 2, 2])
+    drawn = np.concatenate(list(islice(class_batches(labels, 2, 2, np.random.default_rng(0), least=2), 9)))
+    assert set(labels[drawn]) == {0, 2}
+    assert set(next(class_batches(labels, 3, 1, np.random.default_rng(0), least=4))) <= set(range(6))
+
+
 def test_fewer_classes_than_asked_give_them_all() -> None:
     assert sorted(next(class_batches(np.array([0, 1]), 8, 1, np.random.default_rng(0)))) == [0, 1]
     with pytest.raises(ValueError, match="no class"):

@@ -207,6 +207,7 @@ class PleConfig:
 class OptimiserConfig:
     """`iterations`: batches an epoch, 0 for one pass over the larger view. `schedule`: "cosine" with a warm-up over the
     first 5 %, or "step": times `step_factor` every `step_epochs`. `clip`: largest norm of the gradient, 0 for none.
+    `least_images`: clusters of fewer are not drawn.
     """
 
     kind: str = chosen("adamw", "sgd")
@@ -219,6 +220,7 @@ class OptimiserConfig:
     clip: float = limited(0.0, 1e6, 5.0)
     clusters_per_batch: int = limited(2, 4096, 16)
     images_per_cluster: int = limited(2, 64, 4)
+    least_images: int = limited(1, 64, 1)
     iterations: int = limited(0, 100000, 0)
     bfloat16: bool = False
 

@@ -44,7 +44,7 @@ def entry_batches(view: View, config: FitConfig, epoch: int) -> Iterator[IntArra
     elif own.labels == "instance":
         batches, times = class_batches(view.labels, classes * images, 1, rng), own.augmented
     else:
-        batches, times = class_batches(view.labels, classes, images, rng), own.augmented
+        batches, times = class_batches(view.labels, classes, images, rng, least=optimiser.least_images), own.augmented
     for chosen in batches:
         yield np.repeat(chosen, times)
 

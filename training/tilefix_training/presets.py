@@ -14,6 +14,7 @@ from typing import Any
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "published": {
+        "run": {"epochs": 24},  # as many as the training log shows
         "network": {"backbone": "convnext-tiny"},
         "patches": {"patch_px": 384, "stored_px": 512, "augment": "published"},
         "drone": {"eps": 0.4},
@@ -39,6 +40,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "schedule": "step",
             "clip": 0.0,
             "iterations": 400,
+            "least_images": 2,
         },
     },
     "tilefix": {

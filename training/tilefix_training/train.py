@@ -114,7 +114,8 @@ def _epoch(run: Run, epoch: int) -> dict[str, Any]:
     row["losses"] = _train(run, epoch)
     seconds["train"] = time.perf_counter() - before
     for view in run.views:
-        row[view.name] = {"classes": view.classes, "outliers": int((view.labels == OUTLIER).sum())}
+        kept = view.labels[view.labels != OUTLIER]
+        row[view.name] = {"classes": len(np.unique(kept)), "outliers": len(view.labels) - len(kept)}
     row["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
     if run.world.first:
         _show(run, row)

@@ -10,17 +10,21 @@ from tilefix_training.method.cluster import OUTLIER
 from tilefix_training.method.jaccard import IntArray
 
 
-def class_batches(labels: IntArray, classes: int, images: int, rng: np.random.Generator) -> Iterator[IntArray]:
+def class_batches(
+    labels: IntArray, classes: int, images: int, rng: np.random.Generator, *, least: int = 1
+) -> Iterator[IntArray]:
     """Endless batches of indices (classes * images,): random classes, each in turn before any comes again.
 
     A class with fewer images gives some of them twice (augmentation makes them differ). With fewer classes than
-    asked a batch holds them all. Raises `ValueError` without any class.
+    asked a batch holds them all. Classes of fewer images than `least` are left out, unless all are so small. Raises
+    `ValueError` without any class.
     """
     kept = np.flatnonzero(labels != OUTLIER)
     order = kept[np.argsort(labels[kept], kind="stable")]
     members = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
     if not len(kept):
         raise ValueError("no class to sample from")
+    members = [own for own in members if len(own) >= least] or members
     classes = min(classes, len(members))
     queue: list[int] = []
     while True:
