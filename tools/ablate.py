@@ -44,15 +44,40 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+# Groups of values in which the presets differ: "published<augment" is published with those of tilefix in their place.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "augment": ("patches.augment", "patches.mirrored", "patches.mask_p"),
+    "optimiser": tuple(
+        f"optimiser.{key}" for key in ("kind", "learning_rate", "weight_decay", "decay_all", "schedule", "clip")
+    ),
+    "classes": ("satellite.labels", "satellite.copies", "cluster.centroids", "cluster.flip"),
+    "memory": ("contrast.momentum_first", "contrast.momentum", "contrast.weight"),
+    "parts": ("dhml.", "icel.", "ple."),
+}
+
+
 def variants() -> dict[str, dict[str, Any]]:
-    """The changes of each variant, by its name: a preset with no part, one part, or all of them."""
+    """The changes of each variant, by its name: a preset with no part, one part, or all of them, and `published` with a
+    group of the values of `tilefix`."""
     found: dict[str, dict[str, Any]] = {}
     for preset, changes in PRESETS.items():
         chosen = {"baseline": (), **{f"+{part}": (part,) for part in PARTS}, "all": PARTS}
         for name, parts in chosen.items():
             switches = {f"{part}.enabled": part in parts for part in PARTS}
             found[f"{preset}:{name}"] = {"run.preset": preset, **changes, **switches}
+    other = _values(found["tilefix:all"])
+    for group, names in GROUPS.items():
+        taken = {key: value for key, value in other.items() if key.startswith(names)}
+        found[f"published<{group}"] = {**found["published:all"], **taken}
     return found
+
+
+def _values(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Every value of a configuration, by "section.key"."""
+    from tilefix_training.config import load_config
+
+    resolved = load_config(BASE, changes).json()
+    return {f"{section}.{key}": value for section, items in resolved.items() for key, value in items.items()}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,7 +85,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="train; runs that are finished are left as they are")
-    run.add_argument("variants", nargs="*", help="such as tilefix:all; every one unless given")
+    run.add_argument(
+        "variants",
+        nargs="*",
+        help="such as tilefix:all or published<augment; every part of both presets unless given",
+    )
     run.add_argument("--seeds", type=int, nargs="+", default=[9000, 9001, 9002], help="of the data sets")
     run.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change a value (JSON)")
     run.add_argument("--suffix", default="", help="of the variants' names, for runs with changed values")
@@ -84,7 +113,8 @@ def _run(args: argparse.Namespace) -> int:
     if unknown := [name for name in args.variants if name not in known]:
         raise ConfigError(f"{', '.join(unknown)} is no variant", mend=f"one of {', '.join(known)}")
     changes = dict(_change(text) for text in args.set)
-    jobs = [(name, seed) for seed in args.seeds for name in args.variants or known]
+    names = args.variants or [name for name in known if "<" not in name]
+    jobs = [(name, seed) for seed in args.seeds for name in names]
     for seed in args.seeds:
         _data(args.out, seed)
     if args.jobs == 1 or len(jobs) == 1:
@@ -140,7 +170,7 @@ def train(name: str, changes: Mapping[str, Any], seed: int, out: Path) -> None:
     from tilefix_training.state import CHECKPOINT, LOG
     from tilefix_training.train import fit
 
-    result = out / f"{name.replace(':', '-')}-{seed}.json"
+    result = out / f"{name.replace(':', '-').replace('<', '-with-')}-{seed}.json"
     if result.exists():
         return
     data = _data(out, seed)

@@ -42,12 +42,23 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_variants_switch_one_part_each_and_differ_by_preset() -> None:
     found = ablate.variants()
-    assert len(found) == 10
+    assert len(found) == 10 + len(ablate.GROUPS)
     on = {name: {part for part in ablate.PARTS if changes[f"{part}.enabled"]} for name, changes in found.items()}
     assert on["published:baseline"] == set()
     assert on["tilefix:+icel"] == {"icel"}
     assert on["tilefix:all"] == {"dhml", "icel", "ple"}
     assert found["published:all"]["run.preset"] == "published"
+
+
+def test_a_group_of_values_is_the_other_presets_and_all_groups_leave_little() -> None:
+    found = ablate.variants()
+    own, other = (ablate._values(found[name]) for name in ("published:all", "tilefix:all"))
+    with_augment = ablate._values(found["published<augment"])
+    changed = {name for name in own if with_augment[name] != own[name]}
+    assert changed == {"patches.augment", "patches.mirrored", "patches.mask_p"}
+    assert all(with_augment[name] == other[name] for name in changed)
+    left = {name for name in own if own[name] != other[name] and not name.startswith(sum(ablate.GROUPS.values(), ()))}
+    assert left == {"run.preset", "satellite.eps", "optimiser.least_images", "optimiser.bfloat16"}
 
 
 def test_a_run_writes_its_scores_and_is_not_repeated(
