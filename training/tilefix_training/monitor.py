@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from tilefix.types import Float32Array, UInt8Array
 from tilefix_training.data.images import Images
+from tilefix_training.method.neighbours import unit
 
 FOLDER = "tensorboard"
 TOP = 5  # satellites shown for each drone picture
@@ -129,18 +130,14 @@ def sheet(
     rows: npt.NDArray[np.int64],
 ) -> UInt8Array:
     """A picture uint8 (h, w, 3): per row a drone picture, a gap, and the `TOP` satellites by cosine, best first."""
-    queries = _unit(drone_features[rows])
-    similarity = queries @ _unit(satellite_features).T
+    queries = unit(drone_features[rows])
+    similarity = queries @ unit(satellite_features).T
     best = np.argsort(-similarity, axis=1, kind="stable")[:, :TOP]
     lines = []
     for row, found in zip(rows, best, strict=True):
         gap = np.full((_SHEET_PX, _GAP_PX, 3), 255, np.uint8)
         lines.append(np.hstack([_small(drone[int(row)]), gap, *(_small(satellite[int(i)]) for i in found)]))
     return np.vstack(lines)
-
-
-def _unit(features: Float32Array) -> Float32Array:
-    return np.asarray(features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12), np.float32)
 
 
 def _small(picture: UInt8Array) -> UInt8Array:

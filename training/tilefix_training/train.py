@@ -30,6 +30,7 @@ from tilefix_training.distributed import processes
 from tilefix_training.evaluation.criterion import criteria
 from tilefix_training.method.cluster import OUTLIER
 from tilefix_training.method.jaccard import IntArray
+from tilefix_training.method.neighbours import unit
 from tilefix_training.network.base import Network
 from tilefix_training.network.checkpoint import load_checkpoint, save_checkpoint
 from tilefix_training.network.features import extract, network_input
@@ -38,7 +39,7 @@ from tilefix_training.optimiser import set_rate
 from tilefix_training.plan import plan
 from tilefix_training.run import Run, open_run
 from tilefix_training.state import CHECKPOINT, LOG, append_log, capture, cut_log, restore
-from tilefix_training.view import VIEWS, View, check_classes, pseudo_labels, start_memories, transfer, unit
+from tilefix_training.view import VIEWS, View, check_classes, pseudo_labels, start_memories, transfer
 
 AfterEpoch = Callable[[int, Network, dict[str, Any]], None]
 log = logging.getLogger(__name__)

@@ -18,6 +18,7 @@ from tilefix_training.method.enhancement import by_assignment, by_cluster_vote, 
 from tilefix_training.method.hierarchy import EpochHierarchy, Hierarchy, PersistentHierarchy
 from tilefix_training.method.jaccard import IntArray
 from tilefix_training.method.memory import ClusterMemory, InstanceMemory
+from tilefix_training.method.neighbours import unit
 
 VIEWS = ("drone", "satellite")
 
@@ -62,11 +63,6 @@ class View:
 
 def _hierarchy(config: DhmlConfig) -> Hierarchy:
     return EpochHierarchy() if config.memory == "epoch" else PersistentHierarchy()
-
-
-def unit(features: Float32Array) -> Float32Array:
-    """Rows of L2 norm 1."""
-    return np.asarray(features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12), np.float32)
 
 
 def pseudo_labels(view: View, config: FitConfig, device: str = "cpu") -> IntArray:

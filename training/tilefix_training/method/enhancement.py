@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 from tilefix.types import Float32Array
 from tilefix_training.method.cluster import OUTLIER, cluster_means
-from tilefix_training.method.neighbours import IntArray, distinct, nearest
+from tilefix_training.method.neighbours import IntArray, distinct, nearest, unit
 
 _TEMPERATURE = 0.5  # of the confidences of an assignment, in standard deviations
 
@@ -38,8 +38,8 @@ def by_image_vote(
     is final. Then the votes of the `smooth` nearest satellite images, itself included, are counted. Of equal counts
     the nearer drone image's label wins in the vote, and the lowest one in the smoothing.
     """
-    a, b = _unit(satellite), _unit(drone)
-    noisy_a, noisy_b = (_unit(one) + rng.normal(0.0, noise, one.shape).astype(np.float32) for one in (a, b))
+    a, b = unit(satellite), unit(drone)
+    noisy_a, noisy_b = (unit(one) + rng.normal(0.0, noise, one.shape).astype(np.float32) for one in (a, b))
     clean = drone_labels[nearest(a, b, neighbours, device=device)[0]]
     noisy = drone_labels[nearest(noisy_a, noisy_b, neighbours, device=device)[0]]
     rows = np.arange(len(a))
@@ -71,7 +71,7 @@ def by_cluster_vote(
     """
     kept = drone_labels != OUTLIER
     pictures, picture = distinct(satellite)
-    images, satellites = _unit(drone, centre)[kept], _unit(satellite[pictures], centre)
+    images, satellites = unit(drone, centre=centre)[kept], unit(satellite[pictures], centre=centre)
     of_image = drone_labels[kept]
     clusters = int(drone_labels.max(initial=OUTLIER)) + 1
     if not clusters:
@@ -112,7 +112,10 @@ def by_assignment(
     share of exp(score / temperature) among its cluster's candidates, times that among its satellite's.
     """
     pictures, picture = distinct(satellite)
-    satellites, means = _unit(satellite[pictures], centre), cluster_means(_unit(drone, centre), drone_labels)
+    satellites, means = (
+        unit(satellite[pictures], centre=centre),
+        cluster_means(unit(drone, centre=centre), drone_labels),
+    )
     if not len(means):
         return _nothing(len(satellite))
     row, column, score = _scored_pairs(means, satellites, candidates, hub, device)
@@ -175,14 +178,6 @@ def _nearest_corrected(images: Float32Array, satellites: Float32Array, count: in
     # One more number each, and the inner product is the corrected similarity.
     ones = np.ones((len(images), 1), np.float32)
     return nearest(np.hstack([images, ones]), np.hstack([2.0 * satellites, -near]), count, device=device)[0]
-
-
-def _unit(features: Float32Array, centre: bool = False) -> Float32Array:
-    if centre:
-        features = _unit(features)
-        features = features - features.mean(axis=0)
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    return np.asarray(features / np.maximum(lengths, 1e-12), np.float32)
 
 
 def _is_first(values: IntArray) -> npt.NDArray[np.bool_]:

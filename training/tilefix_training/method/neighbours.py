@@ -13,6 +13,15 @@ IntArray = npt.NDArray[np.int64]
 _BLOCK_BYTES = 128 * 2**20  # of similarities held at once
 
 
+def unit(features: Float32Array, *, centre: bool = False) -> Float32Array:
+    """Rows (n, d) of L2 norm 1; with `centre` what all their directions have in common is taken off in between."""
+    if centre:
+        features = unit(features)
+        features = features - features.mean(axis=0)
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    return np.asarray(features / np.maximum(lengths, 1e-12), np.float32)
+
+
 def nearest(
     queries: Float32Array, targets: Float32Array, count: int, *, same: bool = False, device: str = "cpu"
 ) -> tuple[IntArray, Float32Array]:
