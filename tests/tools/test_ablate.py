@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="training needs torch")
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-import ablate  # noqa: E402
+from support.tools import load_tool
+
+pytest.importorskip("torch")
+ablate = load_tool("ablate")
 
 TINY = {
     "run.epochs": 2,

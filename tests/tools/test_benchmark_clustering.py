@@ -10,6 +10,7 @@ import pytest
 
 from support.tools import load_tool
 
+pytest.importorskip("torch")
 benchmark_clustering = load_tool("benchmark_clustering")
 SMALL = ["--dim", "32", "--images-per-place", "12", "--k1", "10", "--k2", "3", "--spread", "0.5"]
 

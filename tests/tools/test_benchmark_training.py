@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="training needs torch")
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-import benchmark_training  # noqa: E402
+from support.tools import load_tool
+
+pytest.importorskip("torch")
+benchmark_training = load_tool("benchmark_training")
 
 
 def test_it_measures_both_ceilings_and_the_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
