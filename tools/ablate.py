@@ -35,7 +35,7 @@ HEADING_DEG = 20.0  # of the drone views, either side of north: what rectifying 
 PRESETS: dict[str, dict[str, Any]] = {
     "published": {
         "satellite.copies": VIEWS,
-        "optimiser.learning_rate": 3e-5,
+        "optimiser.learning_rate": 5e-4,
         "dhml.until_epoch": 8,
         "icel.cross_epoch": 4,
         "ple.epoch": 8,
