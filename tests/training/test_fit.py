@@ -51,7 +51,8 @@ def config(photos: Path, tmp_path: Path, **changes: str) -> FitConfig:
 def rows(folder: Path) -> list[dict[str, Any]]:
     found = [json.loads(line) for line in (folder / "run" / LOG).read_text().splitlines()]
     for row in found:
-        del row["seconds"]
+        assert row["seconds"].keys() == row["cpu_seconds"].keys()
+        del row["seconds"], row["cpu_seconds"]
     return found
 
 

@@ -65,9 +65,11 @@ class World:
                 box = [True, work()]
             except Exception:
                 distributed.broadcast_object_list([False, None], src=0)
+                distributed.barrier()  # the first process keeps the store: it must not leave before the others know
                 raise
         distributed.broadcast_object_list(box, src=0)
         if not box[0]:
+            distributed.barrier()
             raise SystemExit(FAILED)
         found: T = box[1]
         return found

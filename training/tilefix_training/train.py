@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -39,6 +38,7 @@ from tilefix_training.optimiser import set_rate
 from tilefix_training.plan import plan
 from tilefix_training.run import Run, open_run
 from tilefix_training.state import CHECKPOINT, LOG, append_log, capture, cut_log, restore
+from tilefix_training.stopwatch import Stopwatch
 from tilefix_training.view import VIEWS, View, check_classes, pseudo_labels, start_memories, transfer
 
 AfterEpoch = Callable[[int, Network, dict[str, Any]], None]
@@ -102,22 +102,20 @@ def _finish(run: Run, epoch: int, row: dict[str, Any], path: Path, after_epoch: 
 
 def _epoch(run: Run, epoch: int) -> dict[str, Any]:
     """Labels, memories, one epoch of batches; what the log says of it."""
-    started = time.perf_counter()
-    seconds: dict[str, float] = {}
+    watch = Stopwatch()
     row: dict[str, Any] = {"epoch": epoch}
     if epoch >= run.config.contrast.warmup_epochs:
         for view in run.views:
             view.describe(_features(run, view))
-        seconds["extract"] = time.perf_counter() - started
+        watch.lap("extract")
         row |= _label(run, epoch)
-        seconds["cluster"] = time.perf_counter() - started - seconds["extract"]
-    before = time.perf_counter()
+        watch.lap("cluster")
     row["losses"] = _train(run, epoch)
-    seconds["train"] = time.perf_counter() - before
+    watch.lap("train")
     for view in run.views:
         kept = view.labels[view.labels != OUTLIER]
         row[view.name] = {"classes": len(np.unique(kept)), "outliers": len(view.labels) - len(kept)}
-    row["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
+    row |= {"seconds": watch.seconds, "cpu_seconds": watch.cpu_seconds}
     if run.world.first:
         _show(run, row)
     return row
