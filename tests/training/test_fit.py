@@ -137,7 +137,7 @@ def test_an_error_of_the_first_process_ends_both_and_is_told_once(photos: Path, 
         photos, tmp_path, eps="eps = 0.011", neighbours="k1 = 8\nmin_samples = 50", warmup_epochs="warmup_epochs = 0"
     )
     (code, text), (other_code, other_text) = two_processes(photos / f"{tmp_path.name}.toml")
-    assert (code, other_code) == (2, 2)
+    assert (code, other_code) == (2, 2), text + other_text
     assert "tilefix-train: epoch 0: the drone view has 0 clusters" in text
     assert "Traceback" not in text
     assert "tilefix-train" not in other_text

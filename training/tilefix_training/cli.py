@@ -183,5 +183,21 @@ def _export(args: argparse.Namespace) -> int:
     return 0
 
 
-if __name__ == "__main__":  # torchrun starts modules
-    sys.exit(main())
+def _process() -> None:
+    """What torchrun starts: the command, and then the end of the process at once.
+
+    The threads of gloo can abort an interpreter that takes its time to shut down, after all work is done.
+    """
+    try:
+        status: object = main()
+    except SystemExit as end:
+        status = end.code
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        sys.exit(status)  # type: ignore[arg-type]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status if isinstance(status, int) else 0)
+
+
+if __name__ == "__main__":
+    _process()
