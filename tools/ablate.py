@@ -109,10 +109,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from tilefix_training.config import read_changes
+
     known = variants()
     if unknown := [name for name in args.variants if name not in known]:
         raise ConfigError(f"{', '.join(unknown)} is no variant", mend=f"one of {', '.join(known)}")
-    changes = dict(_change(text) for text in args.set)
+    changes = read_changes(args.set)
     names = args.variants or [name for name in known if "<" not in name]
     jobs = [(name, seed) for seed in args.seeds for name in names]
     for seed in args.seeds:
@@ -137,14 +139,6 @@ def _in_parallel(args: argparse.Namespace, jobs: list[tuple[str, int]]) -> int:
         worst = max([worst, *(abs(process.returncode) for process in done)])
         time.sleep(0.2)
     return worst
-
-
-def _change(text: str) -> tuple[str, Any]:
-    name, _, value = text.partition("=")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
 
 
 def _data(out: Path, seed: int) -> Path:

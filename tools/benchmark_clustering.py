@@ -31,9 +31,8 @@ from sklearn.metrics import adjusted_rand_score
 from machine import facts_of_this_machine
 from tilefix.errors import TilefixError
 from tilefix.replay import write_results
-from tilefix.types import Float32Array
+from tilefix.types import Float32Array, IntArray
 from tilefix_training.method.cluster import OUTLIER, cluster_labels
-from tilefix_training.method.jaccard import IntArray
 
 SEED = 1700
 LATENT = 64  # dimensions in which places differ: as in trained descriptors far fewer than the numbers of a row

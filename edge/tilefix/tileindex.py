@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tilefix.errors import MapError, ModelError
 from tilefix.mappackage import MapPackage
-from tilefix.types import Candidate, Float32Array
+from tilefix.types import Candidate, Float32Array, IntArray
 
 
 class TileIndex:
@@ -97,7 +96,7 @@ class TileIndex:
             )
         return query
 
-    def _best(self, tiles: npt.NDArray[np.int64], similarity: Float32Array, k: int) -> list[Candidate]:
+    def _best(self, tiles: IntArray, similarity: Float32Array, k: int) -> list[Candidate]:
         similarity = np.nan_to_num(similarity, nan=-1.0)  # a broken descriptor matches nothing
         count = min(max(k, 0), tiles.size)
         if count == 0:

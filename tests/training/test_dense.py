@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from tilefix.errors import ConfigError
-from tilefix.types import BoolArray, Float32Array, UInt8Array
+from tilefix.types import BoolArray, Float32Array, IntArray, UInt8Array
 from tilefix_training.evaluation import dense
 from tilefix_training.evaluation.dense import Case, case_of, locate, ranks, score, table, world_case
 from tilefix_training.evaluation.descriptors import thumbnail
-from tilefix_training.evaluation.metrics import IntArray
 
 
 def by_brightness(patches: UInt8Array, masks: BoolArray | None) -> Float32Array:

@@ -14,6 +14,7 @@ from tilefix_training import objective
 from tilefix_training.config import FitConfig, load_config
 from tilefix_training.data.images import PatchImages
 from tilefix_training.method.icel import neighbourhood_loss
+from tilefix_training.method.neighbours import unit
 from tilefix_training.objective import Seen, losses, remember
 from tilefix_training.view import View, start_memories
 
@@ -30,6 +31,7 @@ def seen(name: str, config: FitConfig, seed: int) -> Seen:
     rng = np.random.default_rng(seed)
     view = View.of(name, config, PatchImages(np.zeros((12, 8, 8, 3), np.uint8), name))
     view.labels, view.features = np.arange(12) % 3, rng.normal(size=(12, 5)).astype(np.float32)
+    view.directions = unit(view.features)
     start_memories([view], config, torch.device("cpu"), shared=False)
     raw = torch.from_numpy(3.0 * rng.normal(size=(6, 5)).astype(np.float32))
     return Seen(view, raw, F.normalize(raw, dim=1), np.array([0, 1, 2, 3, 4, 5]))

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tilefix import __version__
 from tilefix.errors import ConfigError, TilefixError
@@ -115,25 +113,11 @@ def _training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on after the last finished epoch")
 
 
-def _changes(args: argparse.Namespace) -> dict[str, Any]:
-    """Values as JSON writes them; anything else is text."""
-    found: dict[str, Any] = {}
-    for item in args.set:
-        name, equals, value = item.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {item!r} is not SECTION.KEY=VALUE", mend="such as --set run.epochs=4")
-        try:
-            found[name] = json.loads(value)
-        except ValueError:
-            found[name] = value
-    return found
-
-
 def _fit(args: argparse.Namespace) -> int:
-    from tilefix_training.config import load_config
+    from tilefix_training.config import load_config, read_changes
     from tilefix_training.train import fit
 
-    path = fit(load_config(args.config, _changes(args)), resume=args.resume)
+    path = fit(load_config(args.config, read_changes(args.set)), resume=args.resume)
     if os.environ.get("RANK", "0") == "0":  # torchrun starts the command once a process
         print(path)
     return 0
@@ -158,6 +142,7 @@ def _generate(args: argparse.Namespace) -> int:
 
 def _adapt(args: argparse.Namespace) -> int:
     from tilefix_training.adapt import adapt
+    from tilefix_training.config import read_changes
 
     print(
         adapt(
@@ -168,7 +153,7 @@ def _adapt(args: argparse.Namespace) -> int:
             score=args.score,
             frames=args.frames,
             stride_m=args.stride_m,
-            changes=_changes(args),
+            changes=read_changes(args.set),
             resume=args.resume,
         )
     )

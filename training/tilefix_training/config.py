@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -275,6 +275,23 @@ SECTIONS: dict[str, type[Any]] = {
     "ple": PleConfig,
     "optimiser": OptimiserConfig,
 }
+
+
+def read_changes(items: Sequence[str]) -> dict[str, Any]:
+    """Changes for `load_config` out of texts SECTION.KEY=VALUE: values as JSON writes them, anything else is text.
+
+    Raises `ConfigError` for a text without an equals sign.
+    """
+    found: dict[str, Any] = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {item!r} is not SECTION.KEY=VALUE", mend="such as --set run.epochs=4")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
 
 
 def load_config(path: Path, changes: Mapping[str, Any] | None = None) -> FitConfig:

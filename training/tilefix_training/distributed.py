@@ -15,11 +15,11 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, distributed
 
 from tilefix.errors import ConfigError
+from tilefix.types import IntArray
 
 T = TypeVar("T")
 _PATIENCE = timedelta(hours=2)  # the others wait while the first one clusters, or is scored
@@ -39,7 +39,7 @@ class World:
         """Whether this process writes files and the log."""
         return self.rank == 0
 
-    def share(self, count: int) -> npt.NDArray[np.int64]:
+    def share(self, count: int) -> IntArray:
         """This rank's rows of `count`: ceil(count / size) on each rank, the last row repeated where none is left."""
         each = -(-count // self.size)
         return np.minimum(np.arange(self.rank * each, (self.rank + 1) * each), count - 1)

@@ -11,10 +11,9 @@ from typing import Any, TypeVar
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
-from tilefix.types import Float32Array, UInt8Array
+from tilefix.types import Float32Array, IntArray, UInt8Array
 from tilefix_training.data.images import Images
 from tilefix_training.method.neighbours import unit
 
@@ -64,7 +63,7 @@ class Monitor:
         """The log's row of an epoch as curves; its "epoch" is their step."""
         self.scalars({name: value for name, value in row.items() if name != "epoch"}, int(row["epoch"]))
 
-    def clusters(self, view: str, labels: npt.NDArray[np.int64], epoch: int) -> None:
+    def clusters(self, view: str, labels: IntArray, epoch: int) -> None:
         """How many classes and outliers (label -1) a view has, and the histogram of the classes' sizes."""
         writer = self._open()
         if writer is None:
@@ -127,7 +126,7 @@ def sheet(
     satellite: Images,
     drone_features: Float32Array,
     satellite_features: Float32Array,
-    rows: npt.NDArray[np.int64],
+    rows: IntArray,
 ) -> UInt8Array:
     """A picture uint8 (h, w, 3): per row a drone picture, a gap, and the `TOP` satellites by cosine, best first."""
     queries = unit(drone_features[rows])

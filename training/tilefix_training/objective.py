@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tilefix.types import IntArray
 from tilefix_training.config import FitConfig
 from tilefix_training.method.icel import consistency_loss, information_loss, neighbourhood_loss
-from tilefix_training.method.jaccard import IntArray
 from tilefix_training.method.losses import cluster_nce, pair_nce
 from tilefix_training.method.memory import InstanceMemory
 from tilefix_training.view import View

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tilefix.types import IntArray
 from tilefix_training.config import FitConfig
 from tilefix_training.data.augment import AugmentSettings, augmenter
 from tilefix_training.data.loader import Augment, Draw
@@ -13,7 +14,6 @@ from tilefix_training.data.opened import margin
 from tilefix_training.data.published_augment import published_augmenter
 from tilefix_training.data.sampler import class_batches
 from tilefix_training.distributed import World
-from tilefix_training.method.jaccard import IntArray
 from tilefix_training.view import VIEWS, View
 
 

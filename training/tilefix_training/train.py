@@ -22,14 +22,13 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tilefix.errors import ConfigError
+from tilefix.types import IntArray
 from tilefix_training.config import FitConfig
 from tilefix_training.data.loader import Loader
 from tilefix_training.data.opened import margin
 from tilefix_training.distributed import processes
 from tilefix_training.evaluation.criterion import criteria
 from tilefix_training.method.cluster import OUTLIER
-from tilefix_training.method.jaccard import IntArray
-from tilefix_training.method.neighbours import unit
 from tilefix_training.network.base import Network
 from tilefix_training.network.checkpoint import load_checkpoint, save_checkpoint
 from tilefix_training.network.features import extract, network_input
@@ -162,7 +161,7 @@ def _decide(run: Run, epoch: int, shared: bool) -> tuple[dict[str, Any], IntArra
         check_classes(view, view.labels, epoch)
     found: dict[str, Any] = {"clusters": {view.name: view.classes for view in run.views}}
     with np.errstate(invalid="ignore"):
-        found["criteria"] = criteria(unit(drone.features), drone.labels, unit(satellite.features), before)
+        found["criteria"] = criteria(drone.directions, drone.labels, satellite.directions, before)
     if shared:
         satellite.labels = transfer(drone, satellite, config, epoch, device)
         check_classes(satellite, satellite.labels, epoch)

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
-import numpy.typing as npt
 
-from tilefix.types import BoolArray, UInt8Array
+from tilefix.types import BoolArray, IntArray, UInt8Array
 from tilefix_training.data.images import Images
 
 Augment = Callable[[UInt8Array, np.random.Generator], tuple[UInt8Array, BoolArray]]
@@ -29,18 +28,18 @@ class Draw:
     """
 
     images: Images
-    indices: npt.NDArray[np.int64]
+    indices: IntArray
     augment: Augment
     rng_key: tuple[int, ...]
-    slots: npt.NDArray[np.int64] | None = None
+    slots: IntArray | None = None
 
 
 def load(
     images: Images,
-    indices: npt.NDArray[np.int64],
+    indices: IntArray,
     augment: Augment,
     rng_key: tuple[int, ...],
-    slots: npt.NDArray[np.int64] | None = None,
+    slots: IntArray | None = None,
 ) -> Batch:
     """Pictures uint8 (b, p, p, 3) and masks bool (b, p, p), `None` where every pixel shows ground."""
     places = np.arange(len(indices)) if slots is None else slots

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tilefix.types import IntArray
 from tilefix_training.method.cluster import OUTLIER
-from tilefix_training.method.jaccard import IntArray
 
 
 def class_batches(

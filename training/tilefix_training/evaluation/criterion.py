@@ -7,12 +7,10 @@ criterion is larger for better. None of them is proved to follow the score on a 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.metrics import adjusted_rand_score
 
-from tilefix.types import Float32Array, Float64Array
+from tilefix.types import Float32Array, Float64Array, IntArray
 
-IntArray = npt.NDArray[np.int64]
 _BLOCK = 4096  # pictures compared with all centroids at once
 
 

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 
 from tilefix.errors import ConfigError
-from tilefix.types import BoolArray, Float32Array, Float64Array, UInt8Array
+from tilefix.types import BoolArray, Float32Array, Float64Array, IntArray, UInt8Array
 from tilefix_training.evaluation.descriptors import Describe
-from tilefix_training.evaluation.metrics import IntArray, millionths, top
+from tilefix_training.evaluation.metrics import millionths, top
 
 HIT = 0.25  # of the patch: a tile whose centre is that near along both axes is a hit
 HEADING_ERROR_DEG = 12.0

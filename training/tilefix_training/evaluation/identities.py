@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from tilefix.errors import ConfigError
-from tilefix.types import Float64Array
+from tilefix.types import Float64Array, IntArray
 from tilefix_training.data.layouts import (
     SUES_TRAINING,
     check_kind,
@@ -36,9 +35,9 @@ class RetrievalSplit:
     """
 
     queries: tuple[Path, ...]
-    query_ids: npt.NDArray[np.int64]
+    query_ids: IntArray
     gallery: tuple[Path, ...]
-    gallery_ids: npt.NDArray[np.int64]
+    gallery_ids: IntArray
     query_lonlat: Float64Array | None = None
     gallery_lonlat: Float64Array | None = None
 

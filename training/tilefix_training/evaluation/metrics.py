@@ -15,9 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tilefix.errors import ConfigError
-from tilefix.types import Float32Array, Float64Array
+from tilefix.types import Float32Array, Float64Array, IntArray
 
-IntArray = npt.NDArray[np.int64]
 Ids = Sequence[Any] | npt.NDArray[Any]  # one name or number per picture; equal ones show one place
 
 RECALL_AT = (1, 5, 10)

@@ -22,9 +22,8 @@ from tilefix.mapbuild.resample import fill, layout_of
 from tilefix.mapmanifest import MANIFEST_FILE
 from tilefix.mappackage import MapPackage
 from tilefix.rectify import Patch, Rectifier
-from tilefix.types import BoolArray, Float32Array, UInt8Array
+from tilefix.types import BoolArray, Float32Array, IntArray, UInt8Array
 from tilefix_training.evaluation.dense import HIT, Case, check_tiles
-from tilefix_training.evaluation.metrics import IntArray
 
 STRIDE = 0.125  # of the patch
 

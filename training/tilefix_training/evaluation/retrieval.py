@@ -17,11 +17,11 @@ import numpy as np
 
 from tilefix.errors import ConfigError, FlightError
 from tilefix.manifest import sha256_of
-from tilefix.types import Float32Array, UInt8Array
+from tilefix.types import Float32Array, IntArray, UInt8Array
 from tilefix_training.data.images import fitted, read_image
 from tilefix_training.evaluation.descriptors import Describe
 from tilefix_training.evaluation.identities import DIRECTIONS, RetrievalSplit
-from tilefix_training.evaluation.metrics import Ids, IntArray, Metrics, Positions, codes, measure
+from tilefix_training.evaluation.metrics import Ids, Metrics, Positions, codes, measure
 
 DRONE_TO_SATELLITE, SATELLITE_TO_DRONE = DIRECTIONS
 _BATCH = 256

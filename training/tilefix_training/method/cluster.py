@@ -7,8 +7,8 @@ from sklearn.cluster import DBSCAN
 from sklearn.neighbors import sort_graph_by_row_values
 
 from tilefix.errors import ConfigError
-from tilefix.types import Float32Array
-from tilefix_training.method.jaccard import IntArray, jaccard_distances
+from tilefix.types import Float32Array, IntArray
+from tilefix_training.method.jaccard import jaccard_distances
 
 OUTLIER = -1
 

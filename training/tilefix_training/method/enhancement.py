@@ -13,9 +13,9 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-from tilefix.types import Float32Array
+from tilefix.types import Float32Array, IntArray
 from tilefix_training.method.cluster import OUTLIER, cluster_means
-from tilefix_training.method.neighbours import IntArray, distinct, nearest, unit
+from tilefix_training.method.neighbours import distinct, nearest, unit
 
 _TEMPERATURE = 0.5  # of the confidences of an assignment, in standard deviations
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from scipy import sparse
 
 from tilefix.errors import ConfigError
-from tilefix.types import Float32Array
-from tilefix_training.method.neighbours import IntArray, rank_neighbours
+from tilefix.types import Float32Array, IntArray
+from tilefix_training.method.neighbours import rank_neighbours
 
 __all__ = ["IntArray", "jaccard_distances"]
 _ROWS = 4096  # of a sparse product made at once

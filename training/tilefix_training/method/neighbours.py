@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from tilefix.errors import ConfigError
-from tilefix.types import Float32Array
+from tilefix.types import Float32Array, IntArray
 
-IntArray = npt.NDArray[np.int64]
 _BLOCK_BYTES = 128 * 2**20  # of similarities held at once
 
 

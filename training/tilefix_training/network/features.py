@@ -8,14 +8,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from tilefix.manifest import ModelManifest
 from tilefix.preprocess import check_patches
-from tilefix.types import BoolArray, Float32Array, UInt8Array
+from tilefix.types import BoolArray, Float32Array, IntArray, UInt8Array
 from tilefix_training.data.images import Images, fitted
 from tilefix_training.data.patches import MARGIN
 from tilefix_training.network.base import Network
@@ -23,8 +22,6 @@ from tilefix_training.network.base import Network
 BATCH = 128
 _CHUNK = 16  # pictures per task of a thread
 _AHEAD = 2  # batches made ready
-
-IntArray = npt.NDArray[np.int64]
 
 
 def centre(picture: UInt8Array, patch_px: int, margin: float = MARGIN) -> UInt8Array:
