@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tilefix.errors import ModelError
 
 MODEL_FORMAT_VERSION = 1
 _MAX_MANIFEST_BYTES = 1 << 20
+_OPTIONAL = {"descriptors_of"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,8 @@ class ModelManifest:
 
     `patch_px`: side of the square input. `patch_m_min`, `patch_m_max`: metres of ground that it was trained to see
     across that side; outside that range it is refused. `mean`, `std`: per RGB channel, of pixels scaled to 0..1.
-    `sha256`: of the ONNX file. `trained_on`: names of the imagery, with licences.
+    `sha256`: of the model file. `trained_on`: names of the imagery, with licences. `descriptors_of`: the SHA-256 of
+    the FP32 ONNX file whose descriptors this file reproduces (a quantized file, an engine); None for that file itself.
     """
 
     name: str
@@ -35,6 +38,12 @@ class ModelManifest:
     metric: str
     trained_on: tuple[str, ...]
     format_version: int = MODEL_FORMAT_VERSION
+    descriptors_of: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """Whose descriptors these are: models of one identity may search each other's maps."""
+        return self.descriptors_of or self.sha256
 
     def check_patch_m(self, patch_m: float, where: object) -> None:
         """Raises `ModelError` when `patch_m` lies outside the trained range."""
@@ -57,9 +66,10 @@ def sha256_of(path: Path) -> str:
 
 
 def save_manifest(manifest: ModelManifest, path: Path) -> None:
-    """Writes the manifest as JSON, atomically."""
+    """Writes the manifest as JSON, atomically; `descriptors_of` only where there is one, as older readers know none."""
+    raw = {key: value for key, value in asdict(manifest).items() if value is not None}
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(asdict(manifest), indent=2) + "\n")
+    partial.write_text(json.dumps(raw, indent=2) + "\n")
     partial.replace(path)
 
 
@@ -88,7 +98,7 @@ def _checked(raw: object, path: Path) -> ModelManifest:
     if version != MODEL_FORMAT_VERSION:
         raise refuse(f"model manifest has format_version {version!r}, this tilefix reads {MODEL_FORMAT_VERSION}")
     names = {field.name for field in fields(ModelManifest)}
-    if missing := sorted(names - raw.keys()):
+    if missing := sorted(names - _OPTIONAL - raw.keys()):
         raise refuse(f"model manifest lacks {', '.join(missing)}")
     if unknown := sorted(raw.keys() - names):
         raise refuse(f"model manifest has unknown {', '.join(unknown)}")
@@ -112,6 +122,11 @@ def _checked(raw: object, path: Path) -> ModelManifest:
         raise refuse(f"metric {raw['metric']!r} is not known; this tilefix searches by cosine")
     if Path(raw["file"]).name != raw["file"]:
         raise refuse("file must be a plain file name beside the manifest")
+    descriptors_of = raw.get("descriptors_of")
+    if descriptors_of is not None and not (
+        isinstance(descriptors_of, str) and re.fullmatch(r"[0-9a-f]{64}", descriptors_of)
+    ):
+        raise refuse("descriptors_of must be 64 hexadecimal digits")
     trained_on = raw["trained_on"]
     if not isinstance(trained_on, list) or not all(isinstance(item, str) for item in trained_on):
         raise refuse("trained_on must be a list of texts")

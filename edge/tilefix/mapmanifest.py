@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,16 @@ _REBUILD = "copy the package again, or rebuild it with tilefix map build"
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """The model that made the descriptors."""
+    """The model that made the descriptors; fields as in `tilefix.manifest.ModelManifest`."""
 
     name: str
     sha256: str
+    descriptors_of: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """Whose descriptors these are."""
+        return self.descriptors_of or self.sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +94,7 @@ def manifest_json(manifest: MapManifest) -> str:
         "tiles": manifest.tiles,
         "descriptor_dim": manifest.descriptor_dim,
         "metric": manifest.metric,
-        "model": {"name": manifest.model.name, "sha256": manifest.model.sha256},
+        "model": {key: value for key, value in asdict(manifest.model).items() if value is not None},
         "imagery": {key: getattr(manifest.imagery, key) for key in ("source", "date", "licence")},
         "files": {name: {"sha256": e.sha256, "bytes": e.bytes} for name, e in manifest.files.items()},
     }
@@ -177,8 +183,9 @@ class _Reader:
         return grid
 
     def _model(self, raw: object) -> ModelRef:
-        raw = self._keys(raw, "model", ("name", "sha256"))
-        return ModelRef(self._text(raw, "name"), self._sha256(raw))
+        raw = self._keys(raw, "model", ("name", "sha256"), optional=("descriptors_of",))
+        descriptors_of = self._sha256(raw, "descriptors_of") if "descriptors_of" in raw else None
+        return ModelRef(self._text(raw, "name"), self._sha256(raw), descriptors_of)
 
     def _imagery(self, raw: object) -> ImageryInfo:
         raw = self._keys(raw, "imagery", ("source", "date", "licence"))
@@ -195,12 +202,12 @@ class _Reader:
     def _refuse(self, what: str) -> MapError:
         return MapError(what, where=self._path, mend=_REBUILD)
 
-    def _keys(self, raw: object, name: str, wanted: tuple[str, ...]) -> dict[str, Any]:
+    def _keys(self, raw: object, name: str, wanted: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Any]:
         if not isinstance(raw, dict):
             raise self._refuse(f"{name} must be an object")
         if missing := [key for key in wanted if key not in raw]:
             raise self._refuse(f"{name} lacks {', '.join(missing)}")
-        if unknown := sorted(raw.keys() - set(wanted)):
+        if unknown := sorted(raw.keys() - {*wanted, *optional}):
             raise self._refuse(f"{name} has unknown {', '.join(map(repr, unknown[:5]))}")
         return raw
 
@@ -222,8 +229,8 @@ class _Reader:
             raise self._refuse(f"{key} must be text")
         return value
 
-    def _sha256(self, raw: dict[str, Any]) -> str:
-        value = self._text(raw, "sha256")
+    def _sha256(self, raw: dict[str, Any], key: str = "sha256") -> str:
+        value = self._text(raw, key)
         if not re.fullmatch(r"[0-9a-f]{64}", value):
-            raise self._refuse("sha256 must be 64 hexadecimal digits")
+            raise self._refuse(f"{key} must be 64 hexadecimal digits")
         return value

@@ -89,12 +89,12 @@ def flat_index_header(descriptor_dim: int, count: int) -> bytes:
 
 
 def check_model(manifest: MapManifest, model: ModelManifest, where: object) -> None:
-    """Raises `ModelError` unless the map was built with exactly that model, within its trained range."""
+    """Raises `ModelError` unless the map was built with a model of that identity, within its trained range."""
     mend = "fly with the model the map was built with, or rebuild the map with --model"
-    if manifest.model.sha256 != model.sha256:
+    if manifest.model.identity != model.identity:
         raise ModelError(
-            f"map was built with model {manifest.model.name} ({manifest.model.sha256[:12]}), "
-            f"not with {model.name} ({model.sha256[:12]})",
+            f"map was built with model {manifest.model.name} ({manifest.model.identity[:12]}), "
+            f"not with {model.name} ({model.identity[:12]})",
             where=where,
             mend=mend,
         )

@@ -60,7 +60,7 @@ def manifests(draw: st.DrawFn) -> MapManifest:
         tiles=draw(st.integers(1, 10**6)),
         descriptor_dim=draw(st.integers(2, 4096)),
         metric="cosine",
-        model=ModelRef(draw(st.text(max_size=20)), draw(SHA256)),
+        model=ModelRef(draw(st.text(max_size=20)), draw(SHA256), draw(st.none() | SHA256)),
         imagery=ImageryInfo(*draw(st.tuples(*[st.text(max_size=20)] * 3))),
         files={name: FileEntry(draw(SHA256), draw(st.integers(0, 10**12))) for name in DATA_FILES},
         created=draw(st.text(max_size=20)),

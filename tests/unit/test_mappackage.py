@@ -153,6 +153,8 @@ def test_a_newer_format_says_so(package: Path) -> None:
         {"grid__extra": 1},
         {"model__sha256": "../../x"},
         {"model__name": 7},
+        {"model__descriptors_of": None},
+        {"model__descriptors_of": "0" * 63},
         {"imagery__source": None},
         {"files__imagery.npy": {"sha256": "0" * 64}},
         {"files": {"../../etc/passwd": {"sha256": "0" * 64, "bytes": 1}}},
@@ -257,3 +259,16 @@ def test_an_index_of_another_kind_or_size_never_reaches_faiss(
 def test_another_model_is_refused(package: Path, model: object, match: str) -> None:
     with pytest.raises(ModelError, match=match):
         MapPackage.open(package, model=model)  # type: ignore[arg-type]
+
+
+def test_models_of_one_identity_search_each_others_maps(package: Path, tmp_path: Path) -> None:
+    plain = EMBEDDER.manifest
+    quantized = replace(plain, sha256="1" * 64, descriptors_of=plain.sha256)
+    engine = replace(plain, sha256="2" * 64, descriptors_of=plain.sha256)
+    opened = MapPackage.open(package, model=quantized)
+    assert "descriptors_of" not in (package / "manifest.json").read_text()
+    edit(package, model={"name": "int8", "sha256": quantized.sha256, "descriptors_of": plain.sha256})
+    for model in (plain, quantized, engine):
+        assert MapPackage.open(package, model=model).manifest.model.identity == opened.manifest.model.identity
+    with pytest.raises(ModelError, match="was built with model int8"):
+        MapPackage.open(package, model=replace(plain, sha256=quantized.sha256))

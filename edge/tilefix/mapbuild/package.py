@@ -267,7 +267,7 @@ def write_tiles(
         tiles=tiles,
         descriptor_dim=model.descriptor_dim,
         metric=model.metric,
-        model=ModelRef(model.name, model.sha256),
+        model=ModelRef(model.name, model.sha256, model.descriptors_of),
         imagery=info,
         files={name: FileEntry(sha256_of(folder / name), (folder / name).stat().st_size) for name in DATA_FILES},
         created=created,
