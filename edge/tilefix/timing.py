@@ -6,7 +6,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ from tilefix.ports import Clock
 
 # The stages of one frame, in their order; other names are refused, so that two reports always compare.
 STAGES = ("decode", "rectify", "embed", "search", "register", "track", "publish")
+# What the stage "embed" is made of; their time lies within it. Measured by `part`.
+EMBED_PARTS = ("copy_in", "engine", "copy_out")
 # Enough for ten minutes at 10 Hz; older durations are forgotten, so memory stays bounded in a long flight.
 KEEP_DURATIONS = 6000
 
@@ -33,6 +36,7 @@ class StageSummary:
 
     count: int
     p50_ms: float
+    p90_ms: float
     p95_ms: float
     p99_ms: float
     max_ms: float
@@ -49,22 +53,30 @@ class StageTimer:
             raise ValueError(f"keep {keep} must be at least 1")
         self._clock = clock
         self._lock = threading.Lock()
-        self._durations_ns = {name: deque[int](maxlen=keep) for name in STAGES}
+        self._durations_ns = {name: deque[int](maxlen=keep) for name in (*STAGES, *EMBED_PARTS)}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Measures the block as one run of that stage. Raises `ValueError` for a name outside `STAGES`."""
+        outer = _measuring.set((*_measuring.get(), self))
+        try:
+            with self.duration(name):
+                yield
+        finally:
+            _measuring.reset(outer)
+
+    @contextmanager
+    def duration(self, name: str) -> Iterator[None]:
+        """The same without what `part` would measure inside: for a stage's part."""
         if name not in self._durations_ns:
-            raise ValueError(f"no stage {name!r}: one of {', '.join(STAGES)}")
+            raise ValueError(f"no stage {name!r}: one of {', '.join(self._durations_ns)}")
         begun_ns = self._clock.now_ns()
         try:
             yield
         finally:
-            self._add(name, self._clock.now_ns() - begun_ns)
-
-    def _add(self, name: str, duration_ns: int) -> None:
-        with self._lock:
-            self._durations_ns[name].append(max(duration_ns, 0))
+            duration_ns = self._clock.now_ns() - begun_ns
+            with self._lock:
+                self._durations_ns[name].append(max(duration_ns, 0))
 
     def percentiles_ms(self) -> Mapping[str, StageSummary]:
         """A summary of each stage that ran, in the order of `STAGES` (linear interpolation between samples)."""
@@ -72,6 +84,21 @@ class StageTimer:
             copies = {name: list(kept) for name, kept in self._durations_ns.items() if kept}
         summaries = {}
         for name, durations_ns in copies.items():
-            p50, p95, p99, most = np.percentile(np.asarray(durations_ns, dtype=np.float64), [50, 95, 99, 100]) / 1e6
-            summaries[name] = StageSummary(len(durations_ns), float(p50), float(p95), float(p99), float(most))
+            percents = np.percentile(np.asarray(durations_ns, dtype=np.float64), [50, 90, 95, 99, 100]) / 1e6
+            summaries[name] = StageSummary(len(durations_ns), *map(float, percents))
         return summaries
+
+
+_measuring: ContextVar[tuple[StageTimer, ...]] = ContextVar("measuring", default=())
+
+
+@contextmanager
+def part(name: str) -> Iterator[None]:
+    """Measures the block as one of `EMBED_PARTS` of the stage that is being measured around it on this thread.
+
+    Where no stage is measured this does nothing: an embedder needs no timer of its own.
+    """
+    with ExitStack() as stack:
+        for timer in _measuring.get():
+            stack.enter_context(timer.duration(name))
+        yield

@@ -7,7 +7,7 @@ import contextlib
 import pytest
 
 from support.clocks import ManualClock
-from tilefix.timing import MonotonicClock, StageTimer
+from tilefix.timing import EMBED_PARTS, MonotonicClock, StageTimer, part
 
 
 def _timed(timer: StageTimer, clock: ManualClock, name: str, seconds: float) -> None:
@@ -23,6 +23,7 @@ def test_percentiles_of_known_durations() -> None:
     summary = timer.percentiles_ms()["embed"]
     assert summary.count == 101
     assert summary.p50_ms == pytest.approx(51.0)
+    assert summary.p90_ms == pytest.approx(91.0)
     assert summary.p95_ms == pytest.approx(96.0)
     assert summary.p99_ms == pytest.approx(100.0)
     assert summary.max_ms == pytest.approx(101.0)
@@ -52,6 +53,23 @@ def test_a_stage_that_raises_is_recorded() -> None:
         clock.advance_s(0.004)
         raise RuntimeError
     assert timer.percentiles_ms()["register"].max_ms == pytest.approx(4.0)
+
+
+def test_parts_count_within_the_stage_around_them_and_nowhere_else() -> None:
+    clock, other = ManualClock(), ManualClock()
+    timer, twice = StageTimer(clock), StageTimer(other)
+    with part("engine"):
+        clock.advance_s(9.0)
+    with timer.stage("embed"), twice.stage("embed"):
+        for name, seconds in zip(EMBED_PARTS, (0.001, 0.005, 0.002), strict=True):
+            with part(name):
+                clock.advance_s(seconds)
+                other.advance_s(2.0 * seconds)
+    with part("engine"):
+        clock.advance_s(9.0)
+    took = {name: summary.max_ms for name, summary in timer.percentiles_ms().items()}
+    assert took == pytest.approx({"embed": 8.0, "copy_in": 1.0, "engine": 5.0, "copy_out": 2.0})
+    assert twice.percentiles_ms()["engine"].max_ms == pytest.approx(10.0)
 
 
 def test_an_unknown_stage_is_refused() -> None:
