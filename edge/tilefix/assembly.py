@@ -22,7 +22,7 @@ from tilefix.tileindex import TileIndex
 
 def open_localizer(config: Config) -> Locates:
     """The localizer on the configured map, with its hint. Raises `MapError` or `ModelError` when they do not fit."""
-    embedder = open_embedder(config.model.path)
+    embedder = open_embedder(config.model.path, config.model.provider)
     package = MapPackage.open(config.map.path, model=embedder.manifest)
     localizer = Localizer(
         package, TileIndex.open(package), embedder, config.camera.model, config.mount, config.localizer

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tilefix.camera import CameraModel, Mount
+from tilefix.embedders import PROVIDERS
 from tilefix.errors import ConfigError
 from tilefix.links.vehicle import HeightSettings
 from tilefix.localizer import LocalizerSettings
@@ -31,9 +32,11 @@ class MapSettings:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """`path`: the model's .onnx or .json file; the shipped one by default."""
+    """`path`: the model's .onnx, .engine or .json file; the shipped one by default. `provider`: see
+    `tilefix.embedders.open_embedder`."""
 
     path: Path | None = None
+    provider: str = chosen(*PROVIDERS)
 
 
 @dataclass(frozen=True)

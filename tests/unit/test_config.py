@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tilefix.camera import CameraModel, Mount
-from tilefix.config import Config, load_config
+from tilefix.config import Config, ModelSettings, load_config
 from tilefix.errors import ConfigError
 from tilefix.localizer import LocalizerSettings
 from tilefix.publisher import PublishSettings
@@ -70,7 +70,7 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         LEAST.replace("hfov_deg = 60", "fx = 500\nfy = 501.5\ncx = 320\ncy = 240\ndistortion = [0.1, 0, 0, 0, 0]")
         + '[mount]\npitch_deg = 10\n[publish]\ngps_id = 2\nmirror_gnss = false\n[start]\nat_loss = "keep"\n'
         "hint_lat_deg = 47\nhint_lon_deg = 8\nhint_sigma_m = 50\n[localizer]\nmax_tilt_deg = 20\n"
-        '[record]\npath = "/tmp/x"\nmax_bytes = 5_000_000\n[model]\npath = "m.onnx"\n'
+        '[record]\npath = "/tmp/x"\nmax_bytes = 5_000_000\n[model]\npath = "m.onnx"\nprovider = "onnxruntime"\n'
         '[height]\nsource = "baro"\nground_amsl_m = 431\n',
     )
     assert config.camera.model == CameraModel(640, 480, 500.0, 501.5, 320.0, 240.0, (0.1, 0.0, 0.0, 0.0, 0.0))
@@ -79,7 +79,7 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
     assert (config.start.at_loss, config.start.hint_sigma_m) == ("keep", 50.0)
     assert config.localizer.max_tilt_deg == 20.0
     assert config.record.path == Path("/tmp/x")
-    assert config.model.path == tmp_path / "m.onnx"
+    assert config.model == ModelSettings(tmp_path / "m.onnx", "onnxruntime")
     assert config.height.ground_amsl_m == 431.0
 
 
@@ -109,6 +109,7 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         ("[link]", "[publish]\nmirror_gnss = 1\n[link]", 9, "true or false"),
         ("[link]", '[start]\nat_loss = "pray"\n[link]', 9, "uniform, last_gnss, keep"),
         ("[link]", "[start]\nhint_lat_deg = 47\n[link]", 9, "belong together"),
+        ("[link]", '[model]\nprovider = "abacus"\n[link]', 9, "auto, onnxruntime"),
         ("[link]", "[mount]\nyaw_deg = 1000\n[link]", 9, "-360 to 360"),
         ("[link]", "[localizer]\nmax_tilt = 5\n[link]", 9, "unknown key max_tilt"),
         ("[link]", "[localizer]\nmax_tilt_deg = 500\n[link]", 9, "0 to 180"),

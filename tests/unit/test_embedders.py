@@ -8,9 +8,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import onnxruntime as ort
 import pytest
 
-from tilefix.embedders import SHIPPED_FOLDER, SHIPPED_MODEL, manifest_path, open_embedder
+from tilefix.embedders import BACKENDS, SHIPPED_FOLDER, SHIPPED_MODEL, Backend, manifest_path, open_embedder
 from tilefix.errors import ModelError
 
 
@@ -90,6 +91,38 @@ def test_a_manifest_of_another_file_or_kind_is_refused(model: Path) -> None:
     change(model, file="other.onnx")
     with pytest.raises(ModelError, match=r"belongs to other\.onnx"):
         open_embedder(model)
-    change(model, file="model.engine")
-    with pytest.raises(ModelError, match=r"no runtime for .*'\.engine'"):
+    change(model, file="model.plan")
+    with pytest.raises(ModelError, match=r"no runtime for .*'\.plan'"):
         open_embedder(model.with_suffix(".json"))
+
+
+def test_a_provider_that_does_not_run_the_file_names_those_that_do(model: Path) -> None:
+    for provider in ("tensorrt", "abacus"):
+        with pytest.raises(ModelError, match=r"does not run \.onnx files \(use one of auto, onnxruntime"):
+            open_embedder(model, provider)
+    assert type(open_embedder(model, "onnxruntime")) is type(open_embedder(model))
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="has the CUDA provider")
+def test_a_missing_cuda_provider_is_said(model: Path) -> None:
+    with pytest.raises(ModelError, match=r"no CUDAExecutionProvider .*pip install onnxruntime-gpu"):
+        open_embedder(model, "onnxruntime-cuda")
+
+
+def test_a_cuda_provider_that_does_not_start_is_said(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = ort.InferenceSession
+
+    def fall_back(data: bytes, options: object, providers: list[str]) -> object:
+        assert providers[0] == "CUDAExecutionProvider"
+        return whole(data, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    monkeypatch.setattr(ort, "InferenceSession", fall_back)
+    with pytest.raises(ModelError, match="CUDAExecutionProvider does not start"):
+        open_embedder(model, "onnxruntime-cuda")
+
+
+def test_a_provider_without_its_package_says_what_installs_it(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BACKENDS[".onnx"], "other", Backend("tilefix_no_such_module", "X", "pip install it"))
+    with pytest.raises(ModelError, match=r"'other' cannot be loaded: No module .*\(pip install it\)"):
+        open_embedder(model, "other")

@@ -1,0 +1,71 @@
+"""What every adapter does alike: read the model file that the manifest names, and embed many patches in parts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from tilefix import timing
+from tilefix.errors import ModelError
+from tilefix.manifest import ModelManifest
+from tilefix.preprocess import check_patches, to_input
+from tilefix.types import BoolArray, Float32Array, UInt8Array
+
+MAX_MODEL_BYTES = 1 << 30
+EXPORT_AGAIN = "export the model again with tilefix-train export"
+
+
+def read_model(file: Path, manifest: ModelManifest, *, again: str = EXPORT_AGAIN) -> bytes:
+    """The file's bytes, as hashed: a runtime that is given these very bytes can load no further file.
+
+    Raises `ModelError` when the file cannot be read, is too large or does not have the manifest's SHA-256; `again` is
+    the mend of a file that is wrong.
+    """
+    try:
+        size = file.stat().st_size
+        if size > MAX_MODEL_BYTES:
+            raise ModelError(f"model file has {size} bytes, more than {MAX_MODEL_BYTES}", where=file, mend=again)
+        data = file.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"cannot read the model file: {error.strerror}", where=file, mend="keep it beside its .json"
+        ) from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != manifest.sha256:
+        raise ModelError(
+            f"model file has SHA-256 {found[:12]}..., its manifest says {manifest.sha256[:12]}...",
+            where=file,
+            mend=f"copy the {file.suffix} and the .json of the same model again",
+        )
+    return data
+
+
+def embed_in_parts(
+    run: Callable[[Float32Array], Float32Array],
+    patches: UInt8Array,
+    masks: BoolArray | None,
+    manifest: ModelManifest,
+    *,
+    batch: int,
+) -> Float32Array:
+    """What `tilefix.ports.Embedder.embed` gives, by a network that takes up to `batch` patches at a time.
+
+    `run`: input float32 (n, 3, p, p) to descriptors (n, descriptor_dim), which may lie in a buffer that the next call
+    writes again. Raises `ModelError` on wrong patches or masks, and on descriptors of a wrong shape or not finite.
+    """
+    check_patches(patches, masks, manifest.patch_px)
+    descriptors = np.empty((len(patches), manifest.descriptor_dim), dtype=np.float32)
+    for start in range(0, len(patches), batch):
+        part = slice(start, start + batch)
+        with timing.part("copy_in"):
+            values = to_input(patches[part], None if masks is None else masks[part], manifest)
+        with timing.part("engine"):
+            output = run(values)
+        with timing.part("copy_out"):
+            if output.shape != descriptors[part].shape or not np.isfinite(output).all():
+                raise ModelError(f"the network gave {output.shape} or values that are not finite", mend=EXPORT_AGAIN)
+            descriptors[part] = output
+    return descriptors
