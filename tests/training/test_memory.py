@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from tilefix_training.method.losses import cluster_nce
 from tilefix_training.method.memory import ClusterMemory, InstanceMemory, occurrence
 
 
@@ -37,14 +39,30 @@ def test_a_feature_of_its_own_gets_the_weight_left_by_momentum() -> None:
     torch.testing.assert_close(memory.centroids, F.normalize(torch.tensor([[0.2, 0.8], [0.0, 1.0]]), dim=1))
 
 
-def test_a_loss_computed_before_the_update_keeps_its_gradient() -> None:
-    memory = ClusterMemory(torch.eye(3))
+def test_an_update_copies_nothing_and_spoils_no_gradient_unnoticed() -> None:
+    """Rows are changed where they lie; what has still to be differentiated is refused, not differentiated wrongly."""
+    images = InstanceMemory(torch.eye(3).requires_grad_())
+    clusters = ClusterMemory(torch.eye(3).requires_grad_())
     features = F.normalize(torch.ones(2, 3), dim=1).requires_grad_()
-    loss = (features @ memory.centroids.T).square().sum()
-    memory.update(features, torch.tensor([0, 0]), 0.1)
-    loss.backward()
+    for memory, rows in ((images, images.rows), (clusters, clusters.centroids)):
+        before, place = rows.clone(), rows.data_ptr()
+        done, late = (cluster_nce(features, torch.tensor([0, 2]), rows, 0.05) for _ in range(2))
+        done.backward()
+        memory.update(features, torch.tensor([0, 2]), 0.5)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            late.backward()
+        assert rows is (images.rows if memory is images else clusters.centroids)
+        assert (rows.data_ptr(), rows.requires_grad) == (place, False)
+        assert not torch.equal(rows, before)
+        torch.testing.assert_close(rows[1], before[1], rtol=0, atol=0)
     assert features.grad is not None
-    assert not memory.centroids.requires_grad
+
+
+def test_what_a_memory_is_made_from_stays_as_it_was() -> None:
+    start = torch.eye(3)
+    for memory in (InstanceMemory(start), ClusterMemory(start)):
+        memory.update(torch.ones(1, 3), torch.tensor([0]), 0.5)
+    torch.testing.assert_close(start, torch.eye(3), rtol=0, atol=0)
 
 
 def test_occurrence_counts_equal_labels_before() -> None:
@@ -74,13 +92,3 @@ def test_a_long_raw_feature_outweighs_the_row() -> None:
     memory = InstanceMemory(torch.tensor([[1.0, 0.0]]))
     memory.update(torch.tensor([[0.0, 20.0]]), torch.tensor([0]), 0.9)
     torch.testing.assert_close(memory.rows, F.normalize(torch.tensor([[0.9, 2.0]]), dim=1))
-
-
-def test_rows_keep_no_gradient_and_losses_before_an_update_do() -> None:
-    memory = InstanceMemory(torch.eye(3).requires_grad_())
-    features = F.normalize(torch.ones(2, 3), dim=1).requires_grad_()
-    loss = (features @ memory.rows.T).square().sum()
-    memory.update(features, torch.tensor([0, 2]), 0.5)
-    loss.backward()
-    assert features.grad is not None
-    assert not memory.rows.requires_grad

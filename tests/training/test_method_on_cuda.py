@@ -37,8 +37,6 @@ def one_step(device: str) -> list[torch.Tensor]:
         consistency_loss(features, images.rows[indices], images.rows),
         information_loss(features, images.rows),
     ]
-    clusters.update(features, labels[indices], 0.1)
-    images.update(features, indices, 0.9)
     found = [clusters.centroids, images.rows]
     for hierarchy in (EpochHierarchy(), PersistentHierarchy()):
         hierarchy.begin_epoch(everything, labels)
@@ -47,6 +45,8 @@ def one_step(device: str) -> list[torch.Tensor]:
         found.append(hierarchy.centroids())
     torch.stack(losses).sum().backward()
     assert features.grad is not None
+    clusters.update(features, labels[indices], 0.1)
+    images.update(features, indices, 0.9)
     return [one.detach().cpu() for one in (*losses, features.grad, *found)]
 
 

@@ -42,8 +42,8 @@ class Seen:
 
 
 def losses(drone: Seen, satellite: Seen, config: FitConfig, epoch: int) -> dict[str, Tensor]:
-    """Weighted losses by name; their sum is what is minimised. Memories are not changed, but for DHML's per-epoch one,
-    which takes the batch in before it is compared with, as published."""
+    """Weighted losses by name; their sum is what is minimised. Memories are not changed, but for that form of DHML's
+    which takes a batch in before it is compared with."""
     found: dict[str, Tensor] = {}
     for seen in (drone, satellite):
         view, name = seen.view, seen.view.name
@@ -53,7 +53,7 @@ def losses(drone: Seen, satellite: Seen, config: FitConfig, epoch: int) -> dict[
         contrast = cluster_nce(seen.features, seen.labels, view.memory.centroids, config.contrast.temperature)
         found[f"contrast_{name}"] = config.contrast.weight * contrast
         if view.hierarchy is not None and epoch < config.dhml.until_epoch:
-            if config.dhml.memory == "epoch":
+            if view.hierarchy.takes_batch_first:
                 view.hierarchy.update(seen.features, seen.indices, seen.labels)
             term = cluster_nce(seen.features, seen.labels, view.hierarchy.centroids(), config.contrast.temperature)
             found[f"dhml_{name}"] = config.dhml.weight * term
@@ -94,12 +94,12 @@ def _icel(drone: Seen, satellite: Seen, config: FitConfig, epoch: int) -> dict[s
 
 
 def remember(seen: Seen, config: FitConfig, momentum: float) -> None:
-    """Takes a batch into the memories of its view, after its losses."""
+    """Takes a batch into the memories of its view, once its losses have been differentiated."""
     view = seen.view
     if view.memory is None:
         return
     view.memory.update(seen.features, seen.labels, momentum)
     if view.rows is not None:
         view.rows.update(seen.raw if config.icel.raw_update else seen.features, seen.indices, config.icel.momentum)
-    if view.hierarchy is not None and config.dhml.memory == "persistent":
+    if view.hierarchy is not None and not view.hierarchy.takes_batch_first:
         view.hierarchy.update(seen.features, seen.indices, seen.labels)

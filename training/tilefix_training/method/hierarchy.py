@@ -1,13 +1,13 @@
 """Dynamic hierarchical memory (DHML, arXiv 2502.11381): what a cluster looked like lately and over a long time.
 
-Both forms are used alike: `begin_epoch` once per clustering, then per batch `update` and, after it, a contrastive loss
-against `centroids()`, which hold no gradient.
+Both forms are used alike: `begin_epoch` once per clustering, then per batch `update` and a contrastive loss against
+`centroids()`, which hold no gradient; `takes_batch_first` says in which order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -18,7 +18,12 @@ from tilefix_training.method.memory import follow
 
 
 class Hierarchy(Protocol):
-    """A short- and a long-term memory of the clusters of one view."""
+    """A short- and a long-term memory of the clusters of one view.
+
+    `takes_batch_first`: `update` comes before the loss of the same batch, not after it.
+    """
+
+    takes_batch_first: ClassVar[bool]
 
     def begin_epoch(self, features: Tensor, labels: Tensor) -> None:
         """Takes the descriptors (n, d) of all images and their clusters (n,), -1 for none."""
@@ -44,6 +49,8 @@ class EpochHierarchy:
     Of several images of one cluster in a batch the last one counts. A cluster not yet seen is a row of zeros.
     """
 
+    takes_batch_first: ClassVar[bool] = True
+
     def __init__(
         self,
         *,
@@ -68,7 +75,6 @@ class EpochHierarchy:
         features = features.detach().to(self.short.dtype)
         last = ~torch.triu(labels[:, None] == labels[None, :], diagonal=1).any(dim=1)
         chosen = labels[last]
-        self.short, self.long = self.short.clone(), self.long.clone()
         self.short[chosen] = self.short_gain * features[last] + self.short_keep * self.short[chosen]
         share = torch.sigmoid((features - self.short[labels]).norm(dim=1).mean())
         self.long[chosen] = share * self.short[chosen] + (1.0 - share) * self.long[chosen]
@@ -97,6 +103,8 @@ class PersistentHierarchy:
     follows the batches with `short_momentum`. K = normalise(long_weight * long + short_weight * short). Momenta weigh
     the old value.
     """
+
+    takes_batch_first: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -137,13 +145,14 @@ class PersistentHierarchy:
         if not len(features):
             return
         features = F.normalize(features.detach().to(self.rows.dtype), dim=1)
-        self.short = follow(self.short, features, labels, self.short_momentum)
+        follow(self.short, features, labels, self.short_momentum)
         once, position = _first(indices)
         touched = indices[once]
         before = self.rows[touched]
-        after = follow(before, features, position, self.row_momentum)
-        self.rows = self.rows.index_copy(0, touched, after)
-        self.sums = self.sums.index_add(0, labels[once], after - before)
+        after = before.clone()
+        follow(after, features, position, self.row_momentum)
+        self.rows[touched] = after
+        self.sums.index_add_(0, labels[once], after - before)
 
     def centroids(self) -> Tensor:
         """K (k, d), L2-normalised."""
