@@ -24,7 +24,7 @@ from torch.nn.functional import normalize
 from tilefix.errors import ConfigError
 from tilefix.types import IntArray
 from tilefix_training.config import FitConfig
-from tilefix_training.data.loader import Loader
+from tilefix_training.data.loader import Batch, Loader
 from tilefix_training.data.opened import margin
 from tilefix_training.distributed import processes
 from tilefix_training.evaluation.criterion import criteria
@@ -104,10 +104,9 @@ def _epoch(run: Run, epoch: int) -> dict[str, Any]:
     watch = Stopwatch()
     row: dict[str, Any] = {"epoch": epoch}
     if epoch >= run.config.contrast.warmup_epochs:
-        for view in run.views:
-            view.describe(_features(run, view))
+        describe(run)
         watch.lap("extract")
-        row |= _label(run, epoch)
+        row |= label(run, epoch)
         watch.lap("cluster")
     row["losses"] = _train(run, epoch)
     watch.lap("train")
@@ -118,6 +117,12 @@ def _epoch(run: Run, epoch: int) -> dict[str, Any]:
     if run.world.first:
         _show(run, row)
     return row
+
+
+def describe(run: Run) -> None:
+    """Gives each view the descriptors of its pictures, as the network is now."""
+    for view in run.views:
+        view.describe(_features(run, view))
 
 
 def _features(run: Run, view: View) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -142,8 +147,9 @@ def _features(run: Run, view: View) -> np.ndarray[Any, np.dtype[np.float32]]:
     return gathered.cpu().numpy()
 
 
-def _label(run: Run, epoch: int) -> dict[str, Any]:
-    """The epoch's classes, decided by the first process, and their memories."""
+def label(run: Run, epoch: int) -> dict[str, Any]:
+    """Gives the described views the epoch's classes, decided by the first process, and their memories; what the log
+    says of them."""
     shared = run.config.ple.enabled and epoch >= run.config.ple.epoch
     drone, satellite = run.views
     found, drone.labels, satellite.labels = run.world.by_first(lambda: _decide(run, epoch, shared))
@@ -184,16 +190,7 @@ def _train(run: Run, epoch: int) -> dict[str, float]:
         for iteration, batch in enumerate(run.monitor.progress(batches, run.iterations, f"epoch {epoch}")):
             set_rate(run.optimiser, config, epoch + iteration / run.iterations)
             chosen = entries.pop(0)
-            values = torch.cat(
-                [network_input(images, masks, run.manifest, run.world.device) for images, masks in batch]
-            )
-            with run.autocast:
-                cells, coverage = run.encoder(values)
-            raw = _descriptors(run, cells, coverage, [len(own) for own in chosen])
-            seen = [
-                Seen(view, own, normalize(own, dim=1), indices)
-                for view, own, indices in zip(run.views, raw, chosen, strict=True)
-            ]
+            seen = look(run, batch, chosen)
             found = losses(seen[0], seen[1], config, epoch)
             terms = torch.stack(list(found.values()))
             run.optimiser.zero_grad()
@@ -210,6 +207,18 @@ def _train(run: Run, epoch: int) -> dict[str, float]:
     if not all(bool(parameter.isfinite().all()) for parameter in run.network.parameters()):
         raise _diverged(run, f"epoch {epoch}: the weights are not finite")
     return {name: round(total / run.iterations, 6) for name, total in totals.items()}
+
+
+def look(run: Run, batch: list[Batch], chosen: list[IntArray]) -> list[Seen]:
+    """Both views' entries `chosen` as the network sees them, through this process's share of their pictures."""
+    values = torch.cat([network_input(images, masks, run.manifest, run.world.device) for images, masks in batch])
+    with run.autocast:
+        cells, coverage = run.encoder(values)
+    raw = _descriptors(run, cells, coverage, [len(own) for own in chosen])
+    return [
+        Seen(view, own, normalize(own, dim=1), indices)
+        for view, own, indices in zip(run.views, raw, chosen, strict=True)
+    ]
 
 
 def _diverged(run: Run, what: str) -> ConfigError:
