@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from tilefix.errors import ModelError
@@ -9,23 +11,39 @@ from tilefix.manifest import ModelManifest
 from tilefix.types import BoolArray, Float32Array, UInt8Array
 
 
-def to_input(patches: UInt8Array, masks: BoolArray | None, manifest: ModelManifest) -> Float32Array:
+def to_input(
+    patches: UInt8Array, masks: BoolArray | None, manifest: ModelManifest, *, out: Float32Array | None = None
+) -> Float32Array:
     """Network input float32 (n, 3, p, p), C-contiguous: `(pixel / 255 - mean) / std` per RGB channel, p = patch_px.
 
     `patches`: uint8 (n, p, p, 3) RGB, north up. `masks`: bool (n, p, p), True where the patch shows ground; `None`
     means everywhere. Masked-out pixels become the mean colour, exactly 0: with a mean that is no multiple of 1/255
-    no picture has a pixel of exactly 0 in all channels, so the network can tell them from ground.
+    no picture has a pixel of exactly 0 in all channels, so the network can tell them from ground. `out`: float32
+    (n, 3, p, p) to write into and to return, so that a frame needs no array of its own.
     Raises `ModelError` on a wrong shape or type.
     """
     check_patches(patches, masks, manifest.patch_px)
-    mean = np.asarray(manifest.mean, dtype=np.float32)
-    std = np.asarray(manifest.std, dtype=np.float32)
-    values = np.moveaxis(patches, 3, 1).astype(np.float32, order="C")
-    values *= (1.0 / (255.0 * std)).reshape(1, 3, 1, 1)
-    values -= (mean / std).reshape(1, 3, 1, 1)
-    if masks is not None:
-        values *= masks[:, None, :, :]
-    return values
+    scale, offset = scale_and_offset(manifest.mean, manifest.std)
+    if out is None:
+        out = np.empty((len(patches), 3, manifest.patch_px, manifest.patch_px), dtype=np.float32)
+    elif out.shape != (len(patches), 3, *patches.shape[1:3]) or out.dtype != np.float32:
+        raise ModelError(f"out is {out.dtype} {out.shape}, not float32 of the patches' shape, channels first")
+    np.multiply(patches.transpose(0, 3, 1, 2), scale, out=out)
+    np.subtract(out, offset, out=out)
+    if masks is not None and not masks.all():  # times one changes no bit
+        np.multiply(out, masks[:, None, :, :], out=out)
+    return out
+
+
+@lru_cache(maxsize=8)
+def scale_and_offset(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[Float32Array, Float32Array]:
+    """`scale` and `offset`, float32 (1, 3, 1, 1), of the same preprocessing as `pixel * scale - offset`."""
+    means = np.asarray(mean, dtype=np.float32).reshape(1, 3, 1, 1)
+    stds = np.asarray(std, dtype=np.float32).reshape(1, 3, 1, 1)
+    scale, offset = 1.0 / (255.0 * stds), means / stds
+    scale.setflags(write=False)
+    offset.setflags(write=False)
+    return scale, offset
 
 
 def check_patches(patches: UInt8Array, masks: BoolArray | None, patch_px: int) -> None:

@@ -50,3 +50,31 @@ def test_a_wrong_shape_or_type_is_refused_with_what_is_wanted() -> None:
         to_input(patches, np.ones((1, 16, 16), np.bool_), MANIFEST)
     with pytest.raises(ModelError, match="bool array, not uint8"):
         to_input(patches, np.ones((2, 16, 16), np.uint8), MANIFEST)  # type: ignore[arg-type]
+
+
+def written_out(patches: np.ndarray, masks: np.ndarray | None) -> np.ndarray:
+    """The same arithmetic in float32, one whole array a step: what models were trained on, bit for bit."""
+    mean, std = np.asarray(MANIFEST.mean, np.float32), np.asarray(MANIFEST.std, np.float32)
+    values = np.moveaxis(patches, 3, 1).astype(np.float32, order="C")
+    values *= (1.0 / (255.0 * std)).reshape(1, 3, 1, 1)
+    values -= (mean / std).reshape(1, 3, 1, 1)
+    return values if masks is None else values * masks[:, None]
+
+
+@pytest.mark.parametrize("kind", ["none", "full", "partial", "empty"])
+@pytest.mark.parametrize("given", [False, True])
+def test_every_path_gives_the_same_bits(kind: str, given: bool) -> None:
+    rng = np.random.default_rng(4)
+    patches = rng.integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)[:, ::-1]
+    chosen = {"none": None, "full": np.ones, "partial": lambda *a: rng.random(a[0]) < 0.5, "empty": np.zeros}[kind]
+    masks = None if chosen is None else chosen((3, 16, 16), np.bool_)
+    out = np.full((3, 3, 16, 16), np.nan, np.float32) if given else None
+    values = to_input(patches, masks, MANIFEST, out=out)
+    assert out is None or values is out
+    assert values.tobytes() == written_out(patches, masks).tobytes()
+
+
+@pytest.mark.parametrize("out", [np.empty((2, 3, 16, 16)), np.empty((1, 3, 16, 16), np.float32)])
+def test_a_buffer_that_does_not_fit_is_refused(out: np.ndarray) -> None:
+    with pytest.raises(ModelError, match="out is"):
+        to_input(np.zeros((2, 16, 16, 3), np.uint8), None, MANIFEST, out=out)
