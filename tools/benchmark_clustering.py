@@ -28,9 +28,8 @@ import torch
 from sklearn.cluster import DBSCAN
 from sklearn.metrics import adjusted_rand_score
 
-from machine import facts_of_this_machine
+from machine import facts_of_this_machine, report
 from tilefix.errors import TilefixError
-from tilefix.replay import write_results
 from tilefix.types import Float32Array, IntArray
 from tilefix_training.method.cluster import OUTLIER, cluster_labels
 
@@ -246,26 +245,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         job = json.loads(args.job)
         print(json.dumps(measure_here(job["way"], Scene(**job["scene"]), Path(job["labels_file"]))))
         return 0
-    try:
-        for name, values, low, high in (
-            ("--counts", args.counts, 2, 10**6),
-            ("--dim", [args.dim], 2, 10**5),
-            ("--images-per-place", [args.images_per_place], 1, 10**6),
-            ("--threads", [args.threads], 1, 1024),
-        ):
-            for value in values:
-                if not low <= value <= high:
-                    raise TilefixError(f"{name} {value} is out of range", mend=f"give {low} to {high}")
-        clustering = (args.k1, args.k2, args.eps, args.min_samples)
-        scenes = [Scene(count, args.dim, args.images_per_place, args.spread, *clustering) for count in args.counts]
-        result = benchmark(scenes, args.threads, 60.0 * args.limit_min)
-        write_results(args.out.parent, {args.out.name: json.dumps(result, indent=2) + "\n"})
-    except TilefixError as error:
-        print(f"benchmark_clustering: {error}", file=sys.stderr)
-        return 2
-    print(table(result))
-    print(args.out)
-    return 0
+    return report(
+        "benchmark_clustering",
+        args.out,
+        lambda: benchmark(_scenes(args), args.threads, 60.0 * args.limit_min),
+        table,
+    )
+
+
+def _scenes(args: argparse.Namespace) -> list[Scene]:
+    for name, values, low, high in (
+        ("--counts", args.counts, 2, 10**6),
+        ("--dim", [args.dim], 2, 10**5),
+        ("--images-per-place", [args.images_per_place], 1, 10**6),
+        ("--threads", [args.threads], 1, 1024),
+    ):
+        for value in values:
+            if not low <= value <= high:
+                raise TilefixError(f"{name} {value} is out of range", mend=f"give {low} to {high}")
+    clustering = (args.k1, args.k2, args.eps, args.min_samples)
+    return [Scene(count, args.dim, args.images_per_place, args.spread, *clustering) for count in args.counts]
 
 
 def _say(line: str) -> None:

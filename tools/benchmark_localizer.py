@@ -10,7 +10,6 @@ before every frame. What warms up is run before and not counted.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from machine import facts_of_this_machine
+from machine import facts_of_this_machine, report
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
 from tilefix.flight import Flight, FlightRow, open_flight
@@ -30,7 +29,6 @@ from tilefix.mappackage import MapPackage
 from tilefix.ports import Embedder
 from tilefix.rectify import Rectifier
 from tilefix.register import BLOCK_PX, CACHE_BYTES, MapCorrelator, Template
-from tilefix.replay import write_results
 from tilefix.simulation.demoflight import AGL_M, CAMERA, EXPOSURE, GSD_M, PATCH_M, SPEED_MPS, DemoOptions, build_map_of
 from tilefix.simulation.flights import FlightPlan, fly_over
 from tilefix.simulation.sight import Scenery
@@ -53,7 +51,6 @@ CLOCK = MonotonicClock()
 class Options:
     """What to measure. `repeats`: of whole-map correlations and of embeddings."""
 
-    out: Path
     world_m: float
     frames: int
     stride_m: float
@@ -283,7 +280,8 @@ def benchmark(options: Options) -> dict[str, Any]:
         }
 
 
-def _options(argv: Sequence[str] | None) -> Options:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints the table and writes the JSON file; 2 with one clear line when something is wrong."""
     parser = argparse.ArgumentParser(description="Measure the localizer on this machine.")
     parser.add_argument("--out", type=Path, default=Path("out/bench/localizer.json"), help="the JSON file to write")
     parser.add_argument("--world-m", type=float, default=2100.0, help="side of the generated world")
@@ -291,6 +289,10 @@ def _options(argv: Sequence[str] | None) -> Options:
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--repeats", type=int, default=15, help="of correlations and embeddings")
     args = parser.parse_args(argv)
+    return report("benchmark_localizer", args.out, lambda: benchmark(_options(args)), table)
+
+
+def _options(args: argparse.Namespace) -> Options:
     for name, value, low, high in (
         ("--world-m", args.world_m, 500.0, 8000.0),
         ("--stride-m", args.stride_m, 10.0, PATCH_M),
@@ -299,22 +301,7 @@ def _options(argv: Sequence[str] | None) -> Options:
     ):
         if not low <= value <= high:
             raise TilefixError(f"{name} {value:g} is out of range", mend=f"give {low:g} to {high:g}")
-    return Options(args.out, args.world_m, args.frames, args.stride_m, args.repeats)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Prints the table and writes the JSON file; 2 with one clear line when something is wrong."""
-    try:
-        options = _options(argv)
-        result = benchmark(options)
-        text = json.dumps(result, indent=2) + "\n"
-        write_results(options.out.parent, {options.out.name: text})
-    except TilefixError as error:
-        print(f"benchmark_localizer: {error}", file=sys.stderr)
-        return 2
-    print(table(result))
-    print(options.out)
-    return 0
+    return Options(args.world_m, args.frames, args.stride_m, args.repeats)
 
 
 def _say(line: str) -> None:

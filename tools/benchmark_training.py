@@ -11,7 +11,6 @@ them. The share of a ceiling is the third over the other two.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -23,9 +22,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from machine import facts_of_this_machine
-from tilefix.errors import ConfigError, TilefixError
-from tilefix.replay import write_results
+from machine import facts_of_this_machine, report
+from tilefix.errors import ConfigError
 
 # University-1652 as DMNIL trains on it: pictures a training epoch, and pictures described once in each.
 TRAINED, DESCRIBED = 400 * 192, 37854 + 701
@@ -47,20 +45,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, default=Path("out/bench/training.json"))
     args = parser.parse_args(argv)
-    try:
-        if min(args.batch, args.batches, args.rounds) < 1 or args.px % 32 or not 32 <= args.px <= 512:
-            raise ConfigError("--batch, --batches, --rounds or --px is out of range", mend="px: a multiple of 32")
-        found = measure(args)
-    except TilefixError as error:
-        print(f"benchmark_training: {error}", file=sys.stderr)
-        return 2
-    write_results(args.out.parent, {args.out.name: json.dumps(found, indent=2) + "\n"})
-    print(text(found))
-    return 0
+    return report("benchmark_training", args.out, lambda: measure(args), text)
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Rates (pictures a second, of each round), shares of the ceilings, and hours of a whole run."""
+    """Rates (pictures a second, of each round), shares of the ceilings, and hours of a whole run.
+
+    Raises `ConfigError` for arguments out of range.
+    """
+    if min(args.batch, args.batches, args.rounds) < 1 or args.px % 32 or not 32 <= args.px <= 512:
+        raise ConfigError("--batch, --batches, --rounds or --px is out of range", mend="px: a multiple of 32")
     import os
 
     import torch

@@ -30,6 +30,7 @@ from tilefix.errors import ConfigError, TilefixError
 from tilefix.flight import FlightRow, open_flight
 from tilefix.flightwriter import FlightWriter
 from tilefix.mapbuild.package import ArrayImagery, build_package
+from tilefix.replay import write_results
 from tilefix.simulation.flights import FlightPlan, fly_over
 from tilefix.simulation.looks import Look, drone_look, satellite_look
 from tilefix.simulation.sight import Scenery
@@ -140,9 +141,7 @@ def measure(name: str, place: Place, folder: Path, model: str, sets: Sequence[st
     for heading in headings:
         if heading not in found:
             found[heading] = _scores(place, model, str(exported[0]), *SEARCHES[heading])
-            partial = path.with_name(RESULT + ".partial")
-            partial.write_text(json.dumps(found, indent=2) + "\n")
-            partial.replace(path)
+            write_results(folder, {RESULT: json.dumps(found, indent=2) + "\n"})
     return "\n\n".join(_table(name, heading, found[heading]) for heading in headings)
 
 

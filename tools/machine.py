@@ -1,9 +1,12 @@
-"""Facts of the machine that a benchmark runs on, to stand beside its figures."""
+"""What benchmarks share: facts of the machine, to stand beside the figures, and how figures are handed over."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,8 @@ import cv2
 import faiss
 
 from tilefix.embedders.onnx import THREADS
+from tilefix.errors import TilefixError
+from tilefix.replay import write_results
 
 LIBRARIES = ("numpy", "opencv-python-headless", "onnxruntime", "faiss-cpu")
 
@@ -33,6 +38,24 @@ def facts_of_this_machine() -> dict[str, Any]:
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
         },
     }
+
+
+def report(
+    program: str, out: Path, measure: Callable[[], dict[str, Any]], text: Callable[[dict[str, Any]], str]
+) -> int:
+    """Writes what `measure` gives to `out` as JSON, prints `text` of it and the file's name; 0.
+
+    2, with one clear line on standard error and nothing written, when anything raises a `TilefixError`.
+    """
+    try:
+        found = measure()
+        write_results(out.parent, {out.name: json.dumps(found, indent=2) + "\n"})
+    except TilefixError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 2
+    print(text(found))
+    print(out)
+    return 0
 
 
 def _cpu_model() -> str:

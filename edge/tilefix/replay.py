@@ -6,6 +6,7 @@ Two replays of one flight give equal answers, and equal bytes of `fixes.csv` and
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -196,7 +197,10 @@ def summary_json(result: Score, latency: Latency | None = None, **more: Any) -> 
 
 
 def write_results(out: Path, files: Mapping[str, str]) -> None:
-    """Writes texts into the folder, each under its name only when it is whole."""
+    """Writes texts into the folder, each under its name only when it is whole.
+
+    Raises `FlightError` when that cannot be done; then nothing half-written stays.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
@@ -204,6 +208,9 @@ def write_results(out: Path, files: Mapping[str, str]) -> None:
         for name in files:
             (out / f"{name}.partial").replace(out / name)
     except OSError as error:
+        for name in files:
+            with contextlib.suppress(OSError):
+                (out / f"{name}.partial").unlink(missing_ok=True)
         raise FlightError(
             f"results cannot be written: {error.strerror}", where=out, mend="give another --out"
         ) from error

@@ -142,7 +142,8 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
     def refuse(self: Path, target: Any) -> Path:
         raise OSError(28, "No space left on device")
 
+    monkeypatch.setattr(command, "_worlds", lambda args: ("scored", {"a": 1}))
     monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises(TilefixError, match="No space left"):
-        command.write_json(tmp_path / "f.json", {"a": 1})
+        evaluate("--out", tmp_path / "f.json")
     assert list(tmp_path.iterdir()) == []

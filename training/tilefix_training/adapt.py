@@ -15,16 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from tilefix.embedders import manifest_path
 from tilefix.errors import ConfigError
 from tilefix.flight import Flight, open_flight
-from tilefix.manifest import ModelManifest, load_manifest
+from tilefix.manifest import ModelManifest
 from tilefix.mappackage import MapPackage
 from tilefix.rectify import Rectifier, View
+from tilefix.replay import write_results
 from tilefix_training.adapt_report import localised, without_positions
 from tilefix_training.config import FitConfig, load_config
 from tilefix_training.data.opened import open_images
-from tilefix_training.evaluation.command import number_range, write_json
+from tilefix_training.evaluation.command import number_range
+from tilefix_training.evaluation.models import open_model
 from tilefix_training.network.backbone import BackboneConfig
 from tilefix_training.network.checkpoint import load_checkpoint
 from tilefix_training.network.export import export_checkpoint
@@ -144,7 +145,7 @@ def adapt(
     if score is None and (frames is not None or stride_m is not None):
         raise ConfigError("--frames and --stride-m need --score", mend="give a flight folder with positions")
     area = MapPackage.open(package)
-    before = _manifest(model)
+    before = open_model(model, "cpu").manifest
     before.check_patch_m(area.manifest.patch_m, package)
     scored = None if score is None else open_flight(score)
     text = _config(model, before, area, pieces, out)
@@ -155,16 +156,8 @@ def adapt(
         table, figures = without_positions(model, str(exported), config)
     else:
         table, figures = localised(model, str(exported), package, scored, span, stride_m)
-    write_json(out / RESULT, figures)
+    write_results(out, {RESULT: json.dumps(figures, indent=2) + "\n"})
     return f"{table}\nmodel: {exported}\nbuild the map anew with it: tilefix map build --model {exported} ..."
-
-
-def _manifest(model: str) -> ModelManifest:
-    if Path(model).suffix == ".safetensors":
-        from tilefix_training.evaluation.models import open_model
-
-        return open_model(model, "cpu").manifest
-    return load_manifest(manifest_path(model))
 
 
 def _piece(text: str) -> Piece:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tilefix.errors import ConfigError
+from tilefix.replay import write_results
 
 WORLDS = "1000:1004"
 
@@ -63,19 +63,8 @@ def run(args: argparse.Namespace) -> int:
         text, figures = _worlds(args)
     print(f"{text}\n{time.monotonic() - begun:.0f} s")  # noqa: T201
     if args.out is not None:
-        write_json(args.out, figures)
+        write_results(args.out.parent, {args.out.name: json.dumps(figures, indent=2) + "\n"})
     return 0
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Writes beside the place and renames; raises `ConfigError` when that cannot be done."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise ConfigError(f"cannot be written: {error.strerror}", where=path, mend="give another --out") from error
 
 
 def _worlds(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
