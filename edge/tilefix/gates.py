@@ -8,7 +8,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from tilefix.register import mean_edge
+from tilefix.edges import mean_edge
 from tilefix.types import Reason, UInt8Array, VehicleState
 
 DARK_LEVEL = 18  # grey level that the brightest twentieth of a usable picture exceeds

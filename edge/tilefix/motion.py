@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tilefix.edges import Features
 from tilefix.geodesy import Grid
 from tilefix.register import (
-    Features,
     Surface,
     Template,
     background_spread,
@@ -75,10 +75,10 @@ def motion_between(before: Placed, after: Placed, reach_m: float) -> Motion | No
 
 def _centred(features: Features, side: int) -> Features:
     """The features in the middle of a larger (or smaller) square, not valid around."""
-    size = features.z.shape[0]
-    z, valid = np.zeros((side, side), np.complex64), np.zeros((side, side), np.float32)
+    size = features.shape[0]
+    whole = Features.empty(side, side)
     put, take = max((side - size) // 2, 0), max((size - side) // 2, 0)
     length = min(size, side)
-    z[put : put + length, put : put + length] = features.z[take : take + length, take : take + length]
-    valid[put : put + length, put : put + length] = features.valid[take : take + length, take : take + length]
-    return Features(z, valid)
+    there, taken = slice(put, put + length), slice(take, take + length)
+    whole.put(there, there, features.cut(taken, taken))
+    return whole

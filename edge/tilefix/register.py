@@ -1,11 +1,9 @@
 """Where a patch lies on the map, to a fraction of a pixel, by dense correlation of edge orientations.
 
-The feature of a pixel is z = sqrt(|g|) exp(2 i angle(g)) with g the grey gradient: the double-angle representation of
-Granlund and Knutsson (*Signal Processing for Computer Vision*, 1995), which makes an edge and its contrast-reversed
-twin equal, as seasons and sensors ask. Its zero mean gives far sharper peaks than the gradient's magnitude. Dividing by
-the local energy keeps one bright roof from outvoting a field. The score is the real part of the normalised complex
-cross-correlation over the patch's valid pixels, computed by FFT (Lewis, *Fast Normalized Cross-Correlation*, 1995),
-in units of its own spread over the places that do not match: `z_score`.
+The score is the real part of the normalised complex cross-correlation of edge features (`tilefix.edges`) over the
+patch's valid pixels, computed by FFT (Lewis, *Fast Normalized Cross-Correlation*, 1995), in units of its spread over
+the places that do not match: `z_score`. The real part of a complex correlation is the sum of two real ones, that of the
+real parts and that of the imaginary parts, so that all transforms are of real planes.
 """
 
 from __future__ import annotations
@@ -16,70 +14,19 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from tilefix.edges import Features, edge_features
 from tilefix.geodesy import Grid
 from tilefix.rectify import Patch
-from tilefix.types import BoolArray, Covariance, Float32Array, UInt8Array
+from tilefix.types import Covariance, Float32Array, UInt8Array
 
-Complex64Array = npt.NDArray[np.complex64]
-
-SMOOTHING_PX = 1.0  # of the grey picture, before its gradient
-ENERGY_RADIUS_PX = 12.0  # of the neighbourhood whose energy an edge is measured against
-ENERGY_FLOOR = 1.0  # grey levels per pixel: below it, edges are noise
 MARGIN_PX = 40  # of map around a window, so that its features do not depend on where it is cut
 MIN_VALID_SHARE = 0.6  # of the patch that must lie on covered map
 MAX_TEMPLATE_PX = 289
 BLOCK_PX = 512  # side of the windows that a search over the map is cut into
 CACHE_BYTES = 256 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Features:
-    """Edge field `z` complex64 (h, w) and `valid` float32 (h, w), 1 where it is defined."""
-
-    z: Complex64Array
-    valid: Float32Array
-
-
-def _gradient(image: UInt8Array) -> tuple[Float32Array, Float32Array, Float32Array]:
-    """Gradient east, south and its length, grey levels per pixel, of the smoothed grey picture.
-
-    Written out in single roundings: OpenCV's magnitude differs in the last bit by where an array happens to lie in
-    memory, and a replay must come out the same to that bit.
-    """
-    grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), SMOOTHING_PX)
-    gx = np.asarray(cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=0.125), np.float32)
-    gy = np.asarray(cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=0.125), np.float32)
-    return gx, gy, np.sqrt(gx * gx + gy * gy)
-
-
-def edge_features(image: UInt8Array, mask: BoolArray | UInt8Array) -> Features:
-    """Features of a picture, uint8 (h, w, 3) RGB, where `mask` is true (the rim of the mask is left out)."""
-    gx, gy, steepness = _gradient(image)
-    inner = cv2.erode(
-        np.asarray(mask, dtype=bool).astype(np.uint8),
-        np.ones((7, 7), np.uint8),
-        borderType=cv2.BORDER_CONSTANT,
-        borderValue=0,
-    )
-    valid = inner.astype(np.float32)
-    magnitude = steepness * valid
-    energy = cv2.GaussianBlur(magnitude, (0, 0), ENERGY_RADIUS_PX)
-    share = cv2.GaussianBlur(valid, (0, 0), ENERGY_RADIUS_PX)
-    weight = valid / np.sqrt(energy / np.maximum(share, 0.05) + ENERGY_FLOOR)
-    # In single roundings, as in `_gradient`: NumPy's powers depend on memory, too.
-    floored = np.maximum(magnitude, np.float32(1e-6))
-    weight /= floored * np.sqrt(floored)
-    z = np.empty(magnitude.shape, np.complex64)
-    z.real = (gx * gx - gy * gy) * weight
-    z.imag = np.float32(2.0) * gx * gy * weight
-    return Features(z, valid)
-
-
-def mean_edge(image: UInt8Array) -> float:
-    """Mean gradient magnitude in grey levels per pixel: what blur takes away."""
-    return float(_gradient(image)[2].mean())
+FEATURE_BLOCK_PX = 256  # side of the windows in which the map's features are kept
+FEATURE_BLOCKS = 64  # 48 MiB
 
 
 def fft_length(at_least: int) -> int:
@@ -97,27 +44,38 @@ def fft_length(at_least: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Spectra:
-    field: Complex64Array
-    energy: Complex64Array
-    valid: Complex64Array
+    """Spectra of real planes as OpenCV packs them, float32 of the transform's shape. `valid`: `None` where all is."""
+
+    across: Float32Array
+    along: Float32Array
+    power: Float32Array
+    valid: Float32Array | None
 
     @property
     def nbytes(self) -> int:
-        return self.field.nbytes + self.energy.nbytes + self.valid.nbytes
+        return sum(plane.nbytes for plane in (self.across, self.along, self.power, self.valid) if plane is not None)
 
 
 def spectra_of(features: Features, shape: tuple[int, int]) -> Spectra:
-    z, valid = features.z, features.valid
-    power = z.real * z.real + z.imag * z.imag
+    """Spectra of a map's features, in a transform of that shape."""
     return Spectra(
-        np.fft.fft2(z, shape).astype(np.complex64, copy=False),
-        np.fft.rfft2(power, shape).astype(np.complex64, copy=False),
-        np.fft.rfft2(valid, shape).astype(np.complex64, copy=False),
+        _transformed(features.across, shape),
+        _transformed(features.along, shape),
+        _transformed(features.power, shape),
+        None if features.valid.min() == 1.0 else _transformed(features.valid, shape),
     )
 
 
+def _transformed(plane: Float32Array, shape: tuple[int, int]) -> Float32Array:
+    """The spectrum of a real plane with zeros around it. OpenCV's transform of real planes takes a tenth of NumPy's of
+    complex ones, and equals itself to the bit wherever the array lies in memory."""
+    whole = np.zeros(shape, np.float32)
+    whole[: plane.shape[0], : plane.shape[1]] = plane
+    return np.asarray(cv2.dft(whole, dst=whole), np.float32)
+
+
 class Template:
-    """A patch made ready for correlation: features of an odd-sided square, with its spectra by FFT shape."""
+    """A patch made ready for correlation: features of an odd-sided square, with its spectra by transform shape."""
 
     def __init__(self, patch: Patch) -> None:
         self.features = edge_features(patch.image, patch.mask)
@@ -125,16 +83,15 @@ class Template:
         if self.size_px % 2 == 0:
             raise ValueError(f"template side {self.size_px} px must be odd")
         self.count = float(self.features.valid.sum())
-        z = self.features.z
-        self.energy = float((z.real * z.real + z.imag * z.imag).sum())
-        self._by_shape: dict[tuple[int, int], tuple[Complex64Array, Complex64Array]] = {}
+        self.energy = float(self.features.power.sum())
+        self._by_shape: dict[tuple[int, int], tuple[Float32Array, Float32Array, Float32Array]] = {}
 
-    def spectra(self, shape: tuple[int, int]) -> tuple[Complex64Array, Complex64Array]:
-        """Conjugate spectra of the field and of the valid mask."""
+    def spectra(self, shape: tuple[int, int]) -> tuple[Float32Array, Float32Array, Float32Array]:
+        """Spectra of the field's two planes and of the valid mask."""
         if shape not in self._by_shape:
-            field = np.conj(np.fft.fft2(self.features.z, shape)).astype(np.complex64, copy=False)
-            valid = np.conj(np.fft.rfft2(self.features.valid, shape)).astype(np.complex64, copy=False)
-            self._by_shape[shape] = (field, valid)
+            planes = (self.features.across, self.features.along, self.features.valid)
+            across, along, valid = (_transformed(plane, shape) for plane in planes)
+            self._by_shape[shape] = (across, along, valid)
         return self._by_shape[shape]
 
 
@@ -147,17 +104,27 @@ def correlate(
     lead: int = 0,
 ) -> Float32Array:
     """Normalised correlation for `out` placements from (`lead`, `lead`) on; NaN where too little map is covered."""
-    field, valid = template.spectra(shape)
-    there = (slice(lead, lead + out[0]), slice(lead, lead + out[1]))
-    score = np.fft.ifft2(map_spectra.field * field)[there].real
-    energy = np.fft.irfft2(map_spectra.energy * valid, shape)[there]
-    count = np.fft.irfft2(map_spectra.valid * valid, shape)[there]
     if template.energy <= 0.0 or template.count <= 0.0:
         return np.full(out, np.nan, np.float32)
+    across, along, valid = template.spectra(shape)
+    there = (slice(lead, lead + out[0]), slice(lead, lead + out[1]))
+    product = cv2.mulSpectrums(map_spectra.across, across, 0, conjB=True)
+    product += cv2.mulSpectrums(map_spectra.along, along, 0, conjB=True)
+    score = _restored(product)[there]
+    energy = _restored(cv2.mulSpectrums(map_spectra.power, valid, 0, conjB=True))[there]
     # Featureless map (water) must not divide by nearly nothing.
-    least = 0.05 * template.energy
-    normalised = score / np.sqrt(np.maximum(energy, least) * template.energy)
-    return np.where(count >= min_valid_share * template.count, normalised, np.nan).astype(np.float32)
+    energy = np.maximum(energy, np.float32(0.05 * template.energy))
+    energy *= np.float32(template.energy)
+    normalised: Float32Array = score / np.sqrt(energy, out=energy)
+    if map_spectra.valid is not None:
+        count = _restored(cv2.mulSpectrums(map_spectra.valid, valid, 0, conjB=True))[there]
+        normalised[count < min_valid_share * template.count] = np.nan
+    return normalised
+
+
+def _restored(spectrum: Float32Array) -> Float32Array:
+    """The real plane of a spectrum, in the same memory."""
+    return np.asarray(cv2.idft(spectrum, dst=spectrum, flags=cv2.DFT_SCALE | cv2.DFT_REAL_OUTPUT), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +187,7 @@ class MapCorrelator:
         )
         self._cache: OrderedDict[Block, tuple[Spectra, tuple[int, int]]] = OrderedDict()
         self._cached_bytes = 0
+        self._features: OrderedDict[Block, Features] = OrderedDict()
 
     def search(self, template: Template, column: int, row: int, columns: int, rows: int) -> Surface:
         """Scores of the template centred on each pixel of a window (cut to the map)."""
@@ -274,28 +242,53 @@ class MapCorrelator:
         return spectra, shape
 
     def features(self, column: int, row: int, columns: int, rows: int) -> Features:
-        """Map features of a window of the level; not valid beyond the map."""
-        left, top = max(column - MARGIN_PX, 0), max(row - MARGIN_PX, 0)
-        right = min(column + columns + MARGIN_PX, self.level.width_px)
-        bottom = min(row + rows + MARGIN_PX, self.level.height_px)
-        z = np.zeros((rows, columns), np.complex64)
-        valid = np.zeros((rows, columns), np.float32)
-        if left >= right or top >= bottom:
-            return Features(z, valid)
+        """Map features of a window of the level; not valid beyond the map.
+
+        Put together from fixed blocks, which are kept: a vehicle that is tracked looks at the same ground again and
+        again, and a place has the same features whatever window shows it.
+        """
+        whole = Features.empty(rows, columns)
+        side = FEATURE_BLOCK_PX
+        right, bottom = min(column + columns, self.level.width_px), min(row + rows, self.level.height_px)
+        for top in range(max(row, 0) // side * side, bottom, side):
+            for left in range(max(column, 0) // side * side, right, side):
+                (from_x, to_x), (from_y, to_y) = (
+                    (max(start, block, 0), min(end, block + side))
+                    for start, end, block in ((column, right, left), (row, bottom, top))
+                )
+                part = self._feature_block(left, top).cut(
+                    slice(from_y - top, to_y - top), slice(from_x - left, to_x - left)
+                )
+                whole.put(slice(from_y - row, to_y - row), slice(from_x - column, to_x - column), part)
+        return whole
+
+    def _feature_block(self, left: int, top: int) -> Features:
+        """Features of the block with that corner, cut to the map."""
+        if (left, top) in self._features:
+            self._features.move_to_end((left, top))
+            return self._features[left, top]
+        right, bottom = (
+            min(start + FEATURE_BLOCK_PX, most)
+            for start, most in ((left, self.level.width_px), (top, self.level.height_px))
+        )
+        # With map around it, so that the features do not depend on where the blocks are cut.
+        west, north = max(left - MARGIN_PX, 0), max(top - MARGIN_PX, 0)
+        east, south = min(right + MARGIN_PX, self.level.width_px), min(bottom + MARGIN_PX, self.level.height_px)
         f = self.factor
-        image = np.asarray(self._imagery[top * f : bottom * f, left * f : right * f])
-        cover = np.asarray(self._coverage[top * f : bottom * f, left * f : right * f])
+        image = np.asarray(self._imagery[north * f : south * f, west * f : east * f])
+        cover = np.asarray(self._coverage[north * f : south * f, west * f : east * f])
         if f > 1:
-            image = np.asarray(cv2.resize(image, (right - left, bottom - top), interpolation=cv2.INTER_AREA), np.uint8)
-            cover = np.asarray(cv2.resize(cover, (right - left, bottom - top), interpolation=cv2.INTER_AREA), np.uint8)
+            image = np.asarray(cv2.resize(image, (east - west, south - north), interpolation=cv2.INTER_AREA), np.uint8)
+            cover = np.asarray(cv2.resize(cover, (east - west, south - north), interpolation=cv2.INTER_AREA), np.uint8)
         found = edge_features(np.ascontiguousarray(image), cover == 255)
-        from_x, from_y = max(column, 0), max(row, 0)
-        to_x, to_y = min(column + columns, self.level.width_px), min(row + rows, self.level.height_px)
-        if from_x < to_x and from_y < to_y:
-            inside = (slice(from_y - row, to_y - row), slice(from_x - column, to_x - column))
-            cut = (slice(from_y - top, to_y - top), slice(from_x - left, to_x - left))
-            z[inside], valid[inside] = found.z[cut], found.valid[cut]
-        return Features(z, valid)
+        made = Features.empty(bottom - top, right - left)
+        made.put(
+            slice(None), slice(None), found.cut(slice(top - north, bottom - north), slice(left - west, right - west))
+        )
+        self._features[left, top] = made
+        if len(self._features) > FEATURE_BLOCKS:
+            self._features.popitem(last=False)
+        return made
 
 
 def refine_peak(surface: Surface, row: int, column: int, spread: float) -> Peak:
@@ -344,9 +337,9 @@ def support(map_features: Features, template: Template, blocks: int = 10) -> flo
         return 0.0
     t, m = template.features, map_features
     both = t.valid * m.valid
-    product = (m.z.real * t.z.real + m.z.imag * t.z.imag) * both
-    map_power = (m.z.real**2 + m.z.imag**2) * both
-    own_power = (t.z.real**2 + t.z.imag**2) * both
+    product = (m.across * t.across + m.along * t.along) * both
+    map_power = m.power * both
+    own_power = t.power * both
 
     def block_sum(array: Float32Array) -> Float32Array:
         cut = array[: side * blocks, : side * blocks].reshape(blocks, side, blocks, side)

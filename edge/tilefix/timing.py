@@ -78,6 +78,14 @@ class StageTimer:
             with self._lock:
                 self._durations_ns[name].append(max(duration_ns, 0))
 
+    def drain_ns(self) -> dict[str, int]:
+        """The nanoseconds that each stage and part took since the last call, all runs together; then forgets them."""
+        with self._lock:
+            took = {name: sum(kept) for name, kept in self._durations_ns.items() if kept}
+            for kept in self._durations_ns.values():
+                kept.clear()
+        return took
+
     def percentiles_ms(self) -> Mapping[str, StageSummary]:
         """A summary of each stage that ran, in the order of `STAGES` (linear interpolation between samples)."""
         with self._lock:

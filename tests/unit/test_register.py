@@ -6,16 +6,15 @@ import numpy as np
 import pytest
 
 from support.scenes import noise_ground
+from tilefix.edges import Features, edge_features
 from tilefix.geodesy import Grid
 from tilefix.rectify import Patch
 from tilefix.register import (
-    Features,
     MapCorrelator,
     Surface,
     Template,
     background_spread,
     correlate,
-    edge_features,
     fft_length,
     refine_peak,
     spectra_of,
@@ -35,12 +34,13 @@ def cut(column: int, row: int, size: int, mask: np.ndarray | None = None) -> Pat
 
 
 def correlation_by_definition(ground: Features, template: Features, row: int, column: int) -> float:
-    size = template.z.shape[0]
-    z, valid = (a[row : row + size, column : column + size] for a in (ground.z, ground.valid))
-    score = float((z * np.conj(template.z)).real.sum())
+    size = template.shape[0]
+    there = ground.cut(slice(row, row + size), slice(column, column + size))
+    z, own_z = there.across + 1j * there.along, template.across + 1j * template.along
+    score = float((z * np.conj(own_z)).real.sum())
     energy = float((np.abs(z) ** 2 * template.valid).sum())
-    own = float((np.abs(template.z) ** 2).sum())
-    enough = float((valid * template.valid).sum()) >= 0.6 * float(template.valid.sum())
+    own = float((np.abs(own_z) ** 2).sum())
+    enough = float((there.valid * template.valid).sum()) >= 0.6 * float(template.valid.sum())
     return score / np.sqrt(max(energy, 0.05 * own) * own) if enough else np.nan
 
 
@@ -59,7 +59,8 @@ def test_fft_correlation_is_the_definition() -> None:
 
 def test_edges_and_their_negatives_are_equal() -> None:
     plain, negative = edge_features(GROUND, COVER), edge_features(255 - GROUND, COVER)
-    assert np.abs(plain.z - negative.z).max() < 0.01
+    assert np.abs(plain.across - negative.across).max() < 0.01
+    assert np.abs(plain.along - negative.along).max() < 0.01
 
 
 def test_features_do_not_reach_over_the_mask() -> None:
@@ -67,7 +68,7 @@ def test_features_do_not_reach_over_the_mask() -> None:
     mask[:, 200:] = False
     features = edge_features(GROUND, mask)
     assert features.valid[:, 198:].max() == 0.0
-    assert np.abs(features.z[:, 198:]).max() == 0.0
+    assert features.power[:, 198:].max() == 0.0
     assert features.valid[100, 100] == 1.0
 
 
@@ -196,6 +197,25 @@ def test_featureless_patch_scores_nothing() -> None:
     surface = MapCorrelator(GROUND, COVER, GRID, 1).search(Template(patch), 200, 200, 60, 60)
     assert not (surface.values > 0.2).any()
     assert background_spread(np.full((50, 50), np.nan, np.float32)) == np.inf
+
+
+@pytest.mark.parametrize("window", [(0, 0, 500, 500), (-30, 240, 90, 41), (230, 470, 300, 60), (256, 256, 256, 244)])
+def test_features_of_a_window_are_those_of_the_place(window, monkeypatch) -> None:
+    """Blocks, kept or made anew, give what the whole map has there, up to the tails of the widest filter."""
+    monkeypatch.setattr("tilefix.register.FEATURE_BLOCKS", 2)
+    correlator = MapCorrelator(GROUND, COVER, GRID, 1)
+    column, row, columns, rows = window
+    whole = Features.empty(SIDE + 400, SIDE + 400)
+    whole.put(slice(200, 200 + SIDE), slice(200, 200 + SIDE), edge_features(GROUND, COVER == 255))
+    wanted = whole.cut(slice(row + 200, row + 200 + rows), slice(column + 200, column + 200 + columns))
+    for _ in range(2):
+        found = correlator.features(*window)
+        assert np.array_equal(found.valid, wanted.valid)
+        for one, other in ((found.across, wanted.across), (found.along, wanted.along)):
+            assert np.allclose(one, other, atol=0.01 * np.abs(wanted.across).max())
+    assert len(correlator._features) <= 2
+    again = MapCorrelator(GROUND, COVER, GRID, 1).features(column + 7, row + 5, columns - 7, rows - 5)
+    assert np.array_equal(again.across, found.across[5:, 7:])
 
 
 def test_fft_lengths_are_smooth_and_long_enough() -> None:

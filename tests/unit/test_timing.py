@@ -72,6 +72,16 @@ def test_parts_count_within_the_stage_around_them_and_nowhere_else() -> None:
     assert twice.percentiles_ms()["engine"].max_ms == pytest.approx(10.0)
 
 
+def test_draining_gives_the_sums_once() -> None:
+    clock = ManualClock()
+    timer = StageTimer(clock)
+    for seconds in (0.001, 0.002):
+        _timed(timer, clock, "track", seconds)
+    _timed(timer, clock, "rectify", 0.004)
+    assert timer.drain_ns() == {"rectify": 4_000_000, "track": 3_000_000}
+    assert timer.drain_ns() == {}
+
+
 def test_an_unknown_stage_is_refused() -> None:
     timer = StageTimer(ManualClock())
     with pytest.raises(ValueError, match="lunch"), timer.stage("lunch"):
