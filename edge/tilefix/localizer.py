@@ -44,7 +44,6 @@ from tilefix.types import (
 __all__ = ["Localizer", "LocalizerSettings"]
 
 WINDOW_PX = 72  # half side of the tracking window: wide enough to know what a wrong place scores
-RESEARCH_AFTER_S = 1.5  # without a match, the whole map is searched again, the last place being only likelier
 RETRY_SHARE = 0.75  # of the usual correlation: below it, heading and height errors are tried out again
 
 
@@ -117,7 +116,7 @@ class Localizer:
                 self._move(seen)
         if isinstance(seen, Reason):
             self._reason = seen
-        elif self._offset is None or self._match_age_s(frame.captured_ns) > RESEARCH_AFTER_S:
+        elif self._offset is None or self._match_age_s(frame.captured_ns) > self._settings.research_after_s:
             with stage("embed"):
                 tiles = self._tile_evidence(seen)
             with stage("search"):

@@ -25,6 +25,7 @@ class LocalizerSettings:
     settle_support: float = 0.45
     track_z_score: float = 5.0
     lose_probability: float = 0.5
+    research_after_s: float = 1.5  # without a match; 0 searches the whole map for every frame, the place being likelier
     max_coast_s: float = 10.0  # without a match
     max_blind_s: float = 3.0  # without camera motion: a turn of 3 m/s2 then stays within 3 sigma
     max_sigma_m: float = 30.0

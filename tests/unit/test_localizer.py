@@ -15,6 +15,7 @@ from tilefix.localizer import Localizer, LocalizerSettings
 from tilefix.mappackage import MapPackage
 from tilefix.simulation.camera import render_view
 from tilefix.tileindex import TileIndex
+from tilefix.timing import MonotonicClock, StageTimer
 from tilefix.types import Fix, FixKind, Frame, NoFix, Reason, VehicleState
 
 STEP_NS = 500_000_000
@@ -67,6 +68,19 @@ def test_finds_itself_without_a_hint_and_follows(package) -> None:
     assert (last.velocity_east_mps, last.velocity_north_mps) == pytest.approx((SPEED_MPS, 0.0), abs=0.5)
     lat_lon = package.frame.to_geodetic(last.east_m, last.north_m)
     assert (last.lat_deg, last.lon_deg) == pytest.approx(lat_lon)
+
+
+def test_told_to_search_for_every_frame_it_keeps_what_it_found(package) -> None:
+    """`research_after_s` = 0: the worst case of a flight's load, without its doubt."""
+    settings = LocalizerSettings(research_after_s=0.0)
+    localizer, timer = localizer_on(package, settings), StageTimer(MonotonicClock())
+    answers = [localizer.process(seen(package, k), state(k), timer) for k in range(16)]
+    first = next(k for k, answer in enumerate(answers) if isinstance(answer, Fix))
+    assert first <= 12
+    assert all(error_m(answers[k], k) < 4.0 for k in range(first, 16))
+    searched = timer.percentiles_ms()
+    assert searched["search"].count == searched["embed"].count == 16
+    assert "register" not in searched
 
 
 def test_equal_inputs_give_equal_answers(package) -> None:
