@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": ("tilefix.simulation.demo", "fly a generated world without GNSS, nothing needed"),
     "map": ("tilefix.mapbuild.command", "build, fetch, inspect and check map packages"),
     "run": ("tilefix.runcommand", "fly: camera and autopilot in, position fixes out"),
+    "engine": ("tilefix.engine.command", "quantize a model, build a TensorRT engine of it"),
     "flight": ("tilefix.flightlogs", "make a flight folder from a video and an autopilot log"),
 }
 
