@@ -19,11 +19,14 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tilefix.errors import ConfigError, TilefixError
+
+if TYPE_CHECKING:
+    from tilefix_training.config import FitConfig
 
 BASE = Path(__file__).parents[1] / "training" / "configs" / "ablation.toml"
 PARTS = ("dhml", "icel", "ple")
@@ -157,29 +160,34 @@ def _data(out: Path, seed: int) -> Path:
     )
 
 
-def train(name: str, changes: Mapping[str, Any], seed: int, out: Path) -> None:
-    """One run, from where it stands; its JSON is written when it is finished."""
+def configured(name: str, changes: Mapping[str, Any], seed: int, out: Path) -> FitConfig:
+    """The configuration of a variant's run on the data set of a seed."""
     from tilefix_training.config import load_config
-    from tilefix_training.network.checkpoint import load_checkpoint, load_network
-    from tilefix_training.state import CHECKPOINT, LOG
-    from tilefix_training.train import fit
 
-    result = out / f"{name.replace(':', '-').replace('<', '-with-')}-{seed}.json"
-    if result.exists():
-        return
-    data = _data(out, seed)
-    source = [{"kind": "dataset", "dataset": "university-1652", "folder": str(data)}]
-    folder = out / "runs" / result.stem
-    config = load_config(
+    source = [{"kind": "dataset", "dataset": "university-1652", "folder": str(_data(out, seed))}]
+    return load_config(
         BASE,
         {
             "run.seed": seed,
-            "run.out": str(folder),
+            "run.out": str(out / "runs" / f"{name.replace(':', '-').replace('<', '-with-')}-{seed}"),
             "drone.sources": source,
             "satellite.sources": source,
             **changes,
         },
     )
+
+
+def train(name: str, changes: Mapping[str, Any], seed: int, out: Path) -> None:
+    """One run, from where it stands; its JSON is written when it is finished."""
+    from tilefix_training.network.checkpoint import load_checkpoint, load_network
+    from tilefix_training.state import CHECKPOINT, LOG
+    from tilefix_training.train import fit
+
+    config = configured(name, changes, seed, out)
+    folder, data = config.out, _data(out, seed)
+    result = out / f"{folder.name}.json"
+    if result.exists():
+        return
     scores_file, last_state = folder / "scores.jsonl", folder / CHECKPOINT
     scored: list[dict[str, Any]] = []
     if last_state.exists() and scores_file.exists():

@@ -7,35 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from support.ablation import TINY, without_initial, write_tiny_dataset
 from support.tools import load_tool
 
 pytest.importorskip("torch")
 ablate = load_tool("ablate")
 
-TINY = {
-    "run.epochs": 2,
-    "run.initial": None,
-    "network.depths": [1, 1, 1, 1],
-    "network.dims": [8, 8, 16, 16],
-    "network.neck": True,
-    "contrast.warmup_epochs": 1,
-    "patches.patch_px": 32,
-    "patches.stored_px": 48,
-    "drone.eps": 0.7,
-    "optimiser.iterations": 2,
-    "cluster.k1": 4,
-    "cluster.min_samples": 2,
-}
-
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of a few places where the tool looks for that of seed 1999."""
-    from tilefix_training.data.generated import Tours, write_dataset
-
     out = tmp_path_factory.mktemp("ablation")
-    tours = Tours(heading_deg=20.0, world_m=600.0, tile_m=80.0, apart_m=60.0)
-    write_dataset(out / "data" / "1999", seed=1999, places=5, views=4, test_places=4, distractors=2, px=48, tours=tours)
+    write_tiny_dataset(out / "data" / "1999", seed=1999)
     return out
 
 
@@ -64,8 +47,8 @@ def test_a_run_writes_its_scores_and_is_not_repeated(
     small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(ablate, "_data", lambda out, seed: out / "data" / str(seed))
-    changes = {**ablate.variants()["tilefix:all"], **{key: value for key, value in TINY.items() if value is not None}}
-    monkeypatch.setattr(ablate, "BASE", _without_initial(small))
+    changes = {**ablate.variants()["tilefix:all"], **TINY, "drone.eps": 0.7}
+    monkeypatch.setattr(ablate, "BASE", without_initial(ablate.BASE, small))
     ablate.train("tilefix:all", changes, 1999, small)
     file = small / "tilefix-all-1999.json"
     result = json.loads(file.read_text())
@@ -117,10 +100,3 @@ def test_bad_arguments_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "mine:all is no variant" in capsys.readouterr().err
     assert ablate.main(["report", "--out", str(tmp_path)]) == 2
     assert "no finished run" in capsys.readouterr().err
-
-
-def _without_initial(folder: Path) -> Path:
-    path = folder / "base.toml"
-    lines = [line for line in ablate.BASE.read_text().splitlines() if not line.startswith("initial")]
-    path.write_text("\n".join(lines) + "\n")
-    return path
