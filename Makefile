@@ -19,7 +19,7 @@ $(VENV)/.flies: setup.cfg constraints.txt
 
 $(VENV)/.everything: setup.cfg constraints.txt
 	test -x $(BIN)/python || $(or $(PYTHON),$(error $(NO_PYTHON))) -m venv $(VENV)
-	$(PIP) install -q -c constraints.txt -e '.[map,import,engine,openvino,train,test,check]'
+	$(PIP) install -q -c constraints.txt -e '.[map,import,engine,openvino,tensorrt-rtx,train,test,check]'
 	touch $@ $(VENV)/.flies
 
 demo: $(VENV)/.flies

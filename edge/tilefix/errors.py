@@ -4,6 +4,7 @@
     ├── ConfigError               a configuration value: names the file, the line and the mend
     ├── MapError                  a map package, or the imagery that it is built from
     ├── ModelError                a model file, its manifest, or a map built with another model
+    │   └── EngineError           an engine that does not belong to this machine, or a GPU that failed
     ├── FlightError               a flight folder, a flight log or a video
     ├── CameraError               a camera that cannot be opened (one that vanishes is retried, not raised)
     └── LinkError                 an autopilot link that cannot be opened
@@ -35,6 +36,10 @@ class MapError(TilefixError):
 
 class ModelError(TilefixError):
     """A model, its manifest, or the pairing of model and map is wrong."""
+
+
+class EngineError(ModelError):
+    """An inference engine cannot be built or used on this machine, or its GPU failed during a call."""
 
 
 class FlightError(TilefixError):

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
 from support.embedders import ThumbnailEmbedder
+from support.engines import engine_of, fake_machine
 from tilefix.embedders import open_embedder
 from tilefix.errors import ModelError
 from tilefix.ports import Embedder
 
 
-@pytest.fixture(scope="module", params=["onnx", "thumbnail"])
-def embedder(request: pytest.FixtureRequest) -> Embedder:
-    return open_embedder() if request.param == "onnx" else ThumbnailEmbedder()
+@pytest.fixture(scope="module", params=["onnx", "thumbnail", "tensorrt"])
+def embedder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedder]:
+    """`tensorrt`: the adapter on a GPU that keeps CUDA's rules, whose engines are ONNX Runtime's."""
+    if request.param == "onnx":
+        yield open_embedder()
+    elif request.param == "thumbnail":
+        yield ThumbnailEmbedder()
+    else:
+        pytest.importorskip("onnx", reason="an engine is made of an ONNX graph")
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            fake_machine(monkeypatch)
+            with open_embedder(engine_of(None, tmp_path_factory.mktemp("engine"))) as found:  # type: ignore[attr-defined]
+                yield found
 
 
 @pytest.fixture
