@@ -86,6 +86,7 @@ class _Checker:
         for node in self._graph.node:
             if node.op_type in _FUSED:
                 raise self._refuse(node, "is an operator that only ONNX Runtime knows", "write the QDQ form")
+        for node in self._graph.node:
             if node.op_type == _QUANTIZE:
                 self._check_quantize(node)
             elif node.op_type == _DEQUANTIZE:
