@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilefix.geodesy import Grid
-from tilefix.types import Float32Array
+from tilefix.types import BoolArray, Float32Array
 
 GATHERED_RANGE = (-20.0, 60.0)  # of the evidence that one cell can hold
 NOWHERE_PRIOR = 0.1  # that the vehicle is off the map or the map out of date, at a fresh start
@@ -127,14 +127,19 @@ class Belief:
 
     def update(self, log_ratio: Float32Array, new_ground: float) -> None:
         """Weighs in one frame. `log_ratio`: NaN where nobody looked. `new_ground`: 0 to 1, share not seen before."""
-        looked = np.isfinite(log_ratio)
-        evidence = np.where(looked, log_ratio, np.float32(0.0))
-        self._recent = np.where(
-            looked, (1.0 - RECENT_SHARE) * self._recent + RECENT_SHARE * evidence, 0.8 * self._recent
-        ).astype(np.float32)
+        rows, columns = _bounds(np.isfinite(log_ratio))
+        # A tracked frame looks at a small part of a large map: the rest only forgets.
+        here = (rows, columns)
+        looked = np.isfinite(log_ratio[here])
+        evidence = np.where(looked, log_ratio[here], np.float32(0.0))
+        recent = self._recent[here]
+        newest = np.float32(1.0 - RECENT_SHARE) * recent + np.float32(RECENT_SHARE) * evidence
+        newest = np.where(looked, newest, np.float32(0.8) * recent)
+        self._recent *= np.float32(0.8)
+        self._recent[here] = newest
         lasting = np.float32(INDEPENDENT_LOOKS * new_ground) * evidence
-        self._log += lasting
-        self._gathered = np.clip(self._gathered + lasting, *GATHERED_RANGE)
+        self._log[here] += lasting
+        self._gathered[here] = np.clip(self._gathered[here] + lasting, *GATHERED_RANGE)
         self._normalise()
 
     def commit(self) -> None:
@@ -145,10 +150,12 @@ class Belief:
 
     def _normalise(self) -> None:
         top = max(float(self._log.max()), self._nowhere)
-        total = float(np.exp(self._log - top).sum(dtype=np.float64)) + math.exp(self._nowhere - top)
+        mass = self._log - np.float32(top)
+        total = float(np.exp(mass, out=mass).sum(dtype=np.float64)) + math.exp(self._nowhere - top)
         shift = top + math.log(total)
         anywhere = math.log(ANYWHERE_SHARE * (1.0 - NOWHERE_PRIOR) / self._log.size)
-        self._log = np.maximum(self._log - np.float32(shift), np.float32(anywhere))
+        self._log -= np.float32(shift)
+        np.maximum(self._log, np.float32(anywhere), out=self._log)
         self._nowhere = max(self._nowhere - shift, NOWHERE_LOG_FLOOR)
 
     def log_posterior(self) -> Float32Array:
@@ -170,6 +177,21 @@ class Belief:
         easts, norths = self.centres()
         return Mode(float(easts[column]), float(norths[row]), own / total, float(mass.max()) / total, nowhere / total)
 
+    def spread_m(self, share: float = 0.9) -> tuple[float, float, float]:
+        """East, north and half side of a square that holds about that share of what is on the map: where to look when
+        looking everywhere costs too much."""
+        mass = self.log_posterior()
+        mass -= mass.max()
+        np.exp(mass, out=mass)
+        bounds = []
+        for axis, centres in zip((0, 1), self.centres(), strict=True):
+            summed = np.cumsum(mass.sum(axis=axis, dtype=np.float64))
+            first, last = np.searchsorted(summed, np.array([0.5 - 0.5 * share, 0.5 + 0.5 * share]) * summed[-1])
+            bounds.append((float(centres[first]), float(centres[min(last, len(centres) - 1)])))
+        (west, east), (north, south) = bounds
+        half_m = 0.5 * max(east - west, north - south) + self.cell_m
+        return 0.5 * (west + east), 0.5 * (south + north), half_m
+
     def evidence_near(self, east_m: float, north_m: float) -> float:
         """Log likelihood ratio that pictures alone gave a place against "not here": what no hint can stand in for."""
         row, column = self.cell_of(east_m, north_m)
@@ -183,14 +205,24 @@ class Belief:
 
     def probability_near(self, east_m: float, north_m: float, radius_m: float) -> float:
         """Probability of lying within a square of half side `radius_m` around a place."""
-        logits = self.log_posterior()
-        top = max(float(logits.max()), self._nowhere)
-        mass = np.exp(logits - top)
+        mass = self.log_posterior()
+        top = max(float(mass.max()), self._nowhere)
+        mass -= np.float32(top)
+        np.exp(mass, out=mass)
         total = float(mass.sum(dtype=np.float64)) + math.exp(self._nowhere - top)
         row, column = self.cell_of(east_m, north_m)
         reach = math.ceil(radius_m / self.cell_m)
         here = mass[max(row - reach, 0) : max(row + reach + 1, 0), max(column - reach, 0) : max(column + reach + 1, 0)]
         return float(here.sum(dtype=np.float64)) / total
+
+
+def _bounds(where: BoolArray) -> tuple[slice, slice]:
+    """The smallest rectangle that holds all that is true; empty without any."""
+    sides = []
+    for axis in (1, 0):
+        held = np.flatnonzero(where.any(axis=axis))
+        sides.append(slice(int(held[0]), int(held[-1]) + 1) if held.size else slice(0, 0))
+    return sides[0], sides[1]
 
 
 def _shifted(array: Float32Array, rows: int, columns: int, fill: float) -> Float32Array:

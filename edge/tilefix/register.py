@@ -188,6 +188,7 @@ class MapCorrelator:
         self._cache: OrderedDict[Block, tuple[Spectra, tuple[int, int]]] = OrderedDict()
         self._cached_bytes = 0
         self._features: OrderedDict[Block, Features] = OrderedDict()
+        self._window: tuple[tuple[int, int, int, int], Spectra] | None = None
 
     def search(self, template: Template, column: int, row: int, columns: int, rows: int) -> Surface:
         """Scores of the template centred on each pixel of a window (cut to the map)."""
@@ -196,8 +197,11 @@ class MapCorrelator:
             return Surface(np.empty((0, 0), np.float32), column, row, self.level)
         half = template.size_px // 2
         shape = (fft_length(rows + 2 * half), fft_length(columns + 2 * half))
-        spectra = spectra_of(self.features(column - half, row - half, columns + 2 * half, rows + 2 * half), shape)
-        return Surface(correlate(spectra, template, shape, (rows, columns)), column, row, self.level)
+        window = (column - half, row - half, columns + 2 * half, rows + 2 * half)
+        # Several templates in a row are tried at one place.
+        if self._window is None or self._window[0] != window:
+            self._window = window, spectra_of(self.features(*window), shape)
+        return Surface(correlate(self._window[1], template, shape, (rows, columns)), column, row, self.level)
 
     def search_block(self, template: Template, block: Block) -> Surface:
         """The same for one of `blocks`, whose spectra are kept: they serve templates of any size."""

@@ -130,20 +130,20 @@ def gather(
 ) -> Evidence:
     """Scores of several windows as evidence on the belief's cells (the best score of each cell)."""
     looked = [s for s in surfaces if s.values.size and np.isfinite(s.values).any()]
-    z_score = np.full((belief.rows, belief.columns), -np.inf, np.float32)
+    score = np.full((belief.rows, belief.columns), np.nan, np.float32)
     spread = background_spread(np.concatenate([s.values[::3, ::3].ravel() for s in looked])) if looked else np.inf
     for surface in looked:
-        _pool(surface, patch_offset_m, belief, z_score)
-    with np.errstate(invalid="ignore"):  # where nobody looked, or nothing tells the scores apart
-        z_score /= np.float32(spread)
-    ratio = peak_log_ratio(np.where(np.isfinite(z_score), z_score, np.float32(np.nan)))
-    if tiles is not None:
-        ratio = np.where(np.isfinite(ratio), ratio + np.nan_to_num(tiles, nan=0.0), tiles).astype(np.float32)
+        _pool(surface, patch_offset_m, belief, score)
+    here = np.flatnonzero(np.isfinite(score))  # few cells of a large map, while the vehicle is tracked
+    z_score = score.ravel()[here] / np.float32(spread)
+    ratio = score if tiles is None else tiles.copy()
+    found = peak_log_ratio(z_score)
+    ratio.ravel()[here] = found if tiles is None else found + np.nan_to_num(tiles.ravel()[here], nan=0.0)
     return Evidence(ratio, spread, tuple(looked))
 
 
 def _pool(surface: Surface, patch_offset_m: tuple[float, float], belief: Belief, best: Float32Array) -> None:
-    """Raises each cell of `best` to the largest score that falls into it."""
+    """Raises each cell of `best` to the largest score that falls into it; NaN where none did."""
     rows, columns = surface.values.shape
     level = surface.level
     easts = level.west_m + (surface.column + np.arange(columns) + 0.5) * level.gsd_m - patch_offset_m[0]
@@ -159,7 +159,7 @@ def _pool(surface: Surface, patch_offset_m: tuple[float, float], belief: Belief,
     rows_at, first_r = np.unique(cell_rows[keep_r], return_index=True)
     pooled = np.maximum.reduceat(np.maximum.reduceat(values, first_r, axis=0), first_c, axis=1)
     there = np.ix_(rows_at, columns_at)
-    best[there] = np.maximum(best[there], pooled)
+    best[there] = np.fmax(best[there], np.where(np.isfinite(pooled), pooled, np.float32(np.nan)))
 
 
 def _inside(index: npt.NDArray[np.int_], size: int) -> npt.NDArray[np.bool_]:
