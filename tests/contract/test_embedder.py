@@ -14,11 +14,14 @@ from tilefix.errors import ModelError
 from tilefix.ports import Embedder
 
 
-@pytest.fixture(scope="module", params=["onnx", "thumbnail", "tensorrt"])
+@pytest.fixture(scope="module", params=["onnx", "openvino", "thumbnail", "tensorrt"])
 def embedder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedder]:
     """`tensorrt`: the adapter on a GPU that keeps CUDA's rules, whose engines are ONNX Runtime's."""
     if request.param == "onnx":
-        yield open_embedder()
+        yield open_embedder(provider="onnxruntime")
+    elif request.param == "openvino":
+        pytest.importorskip("openvino", reason="the extra openvino is not installed")
+        yield open_embedder(provider="openvino")
     elif request.param == "thumbnail":
         yield ThumbnailEmbedder()
     else:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,14 @@ def model(tmp_path: Path) -> Path:
     for suffix in (".onnx", ".json"):
         shutil.copy(SHIPPED_FOLDER / f"{SHIPPED_MODEL}{suffix}", tmp_path)
     return tmp_path / f"{SHIPPED_MODEL}.onnx"
+
+
+@pytest.fixture(params=["onnxruntime", "openvino"])
+def provider(request: pytest.FixtureRequest) -> str:
+    """Each runtime of .onnx files on a CPU."""
+    if request.param == "openvino":
+        pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    return str(request.param)
 
 
 def change(model: Path, **values: Any) -> None:
@@ -68,23 +78,23 @@ def test_one_byte_changed_is_noticed(model: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"not a model at all", b"\x08\x0a" + b"\xff" * 300])
-def test_a_file_that_is_no_onnx_is_refused(model: Path, data: bytes) -> None:
+def test_a_file_that_is_no_onnx_is_refused(model: Path, data: bytes, provider: str) -> None:
     rewrite(model, data)
     with pytest.raises(ModelError, match="not an ONNX model"):
-        open_embedder(model)
+        open_embedder(model, provider)
 
 
-def test_a_truncated_model_is_refused(model: Path) -> None:
+def test_a_truncated_model_is_refused(model: Path, provider: str) -> None:
     rewrite(model, model.read_bytes()[:-1000])
     with pytest.raises(ModelError, match="not an ONNX model"):
-        open_embedder(model)
+        open_embedder(model, provider)
 
 
 @pytest.mark.parametrize("values", [{"patch_px": 32}, {"descriptor_dim": 7}])
-def test_shapes_other_than_the_manifests_are_refused(model: Path, values: dict[str, int]) -> None:
+def test_shapes_other_than_the_manifests_are_refused(model: Path, values: dict[str, int], provider: str) -> None:
     change(model, **values)
     with pytest.raises(ModelError, match="its manifest says float"):
-        open_embedder(model)
+        open_embedder(model, provider)
 
 
 def test_a_manifest_of_another_file_or_kind_is_refused(model: Path) -> None:
@@ -126,3 +136,22 @@ def test_a_provider_without_its_package_says_what_installs_it(model: Path, monke
     monkeypatch.setitem(BACKENDS[".onnx"], "other", Backend("tilefix_no_such_module", "X", "pip install it"))
     with pytest.raises(ModelError, match=r"'other' cannot be loaded: No module .*\(pip install it\)"):
         open_embedder(model, "other")
+
+
+def test_auto_is_what_was_measured_best_and_is_installed(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    plain = type(open_embedder(model)).__name__
+    change(model, descriptors_of="0" * 64)
+    alone = type(open_embedder(model)).__name__
+    assert (plain, alone) == ("OnnxEmbedder", "OnnxEmbedder")
+    monkeypatch.undo()
+    if importlib.util.find_spec("openvino") is None:
+        pytest.skip("the extra openvino is not installed")
+    assert type(open_embedder(model)).__name__ == "OpenVinoEmbedder"
+
+
+def test_without_openvino_the_mend_is_said(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delitem(sys.modules, "tilefix.embedders.openvino", raising=False)
+    with pytest.raises(ModelError, match=r"'openvino' cannot be loaded: .*\(pip install 'tilefix\[openvino\]'\)"):
+        open_embedder(model, "openvino")
