@@ -96,3 +96,10 @@ def test_wrong_patches_and_masks_are_refused(embedder: Embedder, patches: np.nda
     for mask in (np.ones(patches.shape[:3], np.uint8), np.ones((5, 2, 2), np.bool_), np.ones((4, 64, 64), np.bool_)):
         with pytest.raises(ModelError):
             embedder.embed(patches, mask)  # type: ignore[arg-type]
+
+
+def test_what_was_given_is_not_overwritten_by_the_next_call(embedder: Embedder, patches: np.ndarray) -> None:
+    first = embedder.embed(patches[:1])
+    before = first.copy()
+    embedder.embed(patches[1:])
+    np.testing.assert_array_equal(first, before)

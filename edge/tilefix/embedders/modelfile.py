@@ -43,25 +43,41 @@ def read_model(file: Path, manifest: ModelManifest, *, again: str = EXPORT_AGAIN
     return data
 
 
+class Inputs:
+    """The network's input, float32 (n, 3, p, p), kept from call to call: a frame in flight allocates none."""
+
+    def __init__(self, patch_px: int) -> None:
+        self._kept: Float32Array = np.empty((0, 3, patch_px, patch_px), dtype=np.float32)
+
+    def of(self, count: int) -> Float32Array:
+        """Room for `count` patches; the same memory as before, so one thread may use it at a time."""
+        if len(self._kept) < count:
+            self._kept = np.empty((count, *self._kept.shape[1:]), dtype=np.float32)
+        return self._kept[:count]
+
+
 def embed_in_parts(
     run: Callable[[Float32Array], Float32Array],
     patches: UInt8Array,
     masks: BoolArray | None,
     manifest: ModelManifest,
+    inputs: Inputs,
     *,
     batch: int,
 ) -> Float32Array:
     """What `tilefix.ports.Embedder.embed` gives, by a network that takes up to `batch` patches at a time.
 
-    `run`: input float32 (n, 3, p, p) to descriptors (n, descriptor_dim), which may lie in a buffer that the next call
-    writes again. Raises `ModelError` on wrong patches or masks, and on descriptors of a wrong shape or not finite.
+    `run`: input float32 (n, 3, p, p), a part of `inputs`, to descriptors (n, descriptor_dim), which may lie in a buffer
+    that the next call writes again. Raises `ModelError` on wrong patches or masks, and on descriptors of a wrong shape
+    or not finite.
     """
     check_patches(patches, masks, manifest.patch_px)
     descriptors = np.empty((len(patches), manifest.descriptor_dim), dtype=np.float32)
     for start in range(0, len(patches), batch):
         part = slice(start, start + batch)
+        pixels = patches[part]
         with timing.part("copy_in"):
-            values = to_input(patches[part], None if masks is None else masks[part], manifest)
+            values = to_input(pixels, None if masks is None else masks[part], manifest, out=inputs.of(len(pixels)))
         with timing.part("engine"):
             output = run(values)
         with timing.part("copy_out"):

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import onnxruntime as ort
 
-from tilefix.embedders.modelfile import EXPORT_AGAIN, embed_in_parts, read_model
+from tilefix.embedders.modelfile import EXPORT_AGAIN, Inputs, embed_in_parts, read_model
 from tilefix.errors import ModelError
 from tilefix.manifest import ModelManifest
 from tilefix.types import BoolArray, Float32Array, UInt8Array
@@ -18,13 +18,14 @@ THREADS = 1  # one core for the network: the frame's other stages have the rest,
 
 
 class OnnxEmbedder:
-    """The `Embedder` of one ONNX file, on the CPU."""
+    """The `Embedder` of one ONNX file, on the CPU, for one thread at a time."""
 
     providers: ClassVar[Sequence[str]] = ("CPUExecutionProvider",)
 
     def __init__(self, manifest: ModelManifest, file: Path, *, threads: int = THREADS) -> None:
         """Loads `file` after checking it against the manifest's SHA-256 and shapes; raises `ModelError`."""
         self._manifest = manifest
+        self._inputs = Inputs(manifest.patch_px)
         self._session = _open(read_model(file, manifest), file, threads, self.providers)
         self._input = _checked_input(self._session, manifest, file)
 
@@ -35,7 +36,7 @@ class OnnxEmbedder:
 
     def embed(self, patches: UInt8Array, masks: BoolArray | None = None) -> Float32Array:
         """Descriptors float32 (n, descriptor_dim), L2-normalised; see `tilefix.ports.Embedder.embed`."""
-        return embed_in_parts(self._run, patches, masks, self._manifest, batch=BATCH)
+        return embed_in_parts(self._run, patches, masks, self._manifest, self._inputs, batch=BATCH)
 
     def _run(self, values: Float32Array) -> Float32Array:
         (output,) = self._session.run(None, {self._input: values})

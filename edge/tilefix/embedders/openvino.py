@@ -8,7 +8,7 @@ from typing import Any
 
 import openvino
 
-from tilefix.embedders.modelfile import EXPORT_AGAIN, embed_in_parts, read_model
+from tilefix.embedders.modelfile import EXPORT_AGAIN, Inputs, embed_in_parts, read_model
 from tilefix.errors import ModelError
 from tilefix.manifest import ModelManifest
 from tilefix.types import BoolArray, Float32Array, UInt8Array
@@ -17,11 +17,12 @@ THREADS = 1  # as for ONNX Runtime: the frame's other stages have the rest, and 
 
 
 class OpenVinoEmbedder:
-    """The `Embedder` of one ONNX file, a patch at a time."""
+    """The `Embedder` of one ONNX file, a patch at a time, for one thread at a time."""
 
     def __init__(self, manifest: ModelManifest, file: Path, *, threads: int = THREADS) -> None:
         """Loads `file` after checking it against the manifest's SHA-256 and shapes; raises `ModelError`."""
         self._manifest = manifest
+        self._inputs = Inputs(manifest.patch_px)
         self._request = _open(read_model(file, manifest), manifest, file, threads)
 
     @property
@@ -31,7 +32,7 @@ class OpenVinoEmbedder:
 
     def embed(self, patches: UInt8Array, masks: BoolArray | None = None) -> Float32Array:
         """Descriptors float32 (n, descriptor_dim), L2-normalised; see `tilefix.ports.Embedder.embed`."""
-        return embed_in_parts(self._run, patches, masks, self._manifest, batch=1)
+        return embed_in_parts(self._run, patches, masks, self._manifest, self._inputs, batch=1)
 
     def _run(self, values: Float32Array) -> Float32Array:
         self._request.infer({0: values}, share_inputs=True)
