@@ -44,6 +44,12 @@ from tilefix.types import (
 __all__ = ["Localizer", "LocalizerSettings"]
 
 WINDOW_PX = 72  # half side of the tracking window: wide enough to know what a wrong place scores
+# Of a map with more tiles than this, after a hint or a fix, only the descriptors around the belief are read, but those
+# of the whole map for every so many frames: what was hinted may be wrong.
+MANY_TILES = 100_000
+EVERYWHERE_EACH = 4
+FEWEST_TILES = 64  # whose similarities tell what is usual
+NEAR_M = 1000.0  # a belief as wide as this has a place
 RETRY_SHARE = 0.75  # of the usual correlation: below it, heading and height errors are tried out again
 
 
@@ -79,6 +85,8 @@ class Localizer:
         self._turn_deg, self._scale = 0.0, 1.0
         self._new_ground = 0.0
         self._probe = 0
+        self._searches = 0
+        self._has_prior = False
         self._usual_correlation = 0.0
         self._reason: Reason | None = Reason.NO_FRAME
 
@@ -86,6 +94,7 @@ class Localizer:
         """Forgets where the vehicle is: anywhere on the map is equally likely. The camera's motion is kept."""
         self._belief.start_uniform()
         self._offset = None
+        self._has_prior = False
         self._turn_deg, self._scale = 0.0, 1.0
         self._new_ground = 0.0
 
@@ -94,6 +103,7 @@ class Localizer:
         self.reset()
         east_m, north_m = self._package.frame.to_local(lat_deg, lon_deg)
         self._belief.start_near(east_m, north_m, sigma_m)
+        self._has_prior = True
 
     def process(self, frame: Frame, state: VehicleState, timer: StageTimer | None = None) -> Fix | NoFix:
         """The position at the frame's exposure. `state` is the vehicle's at that instant."""
@@ -154,6 +164,16 @@ class Localizer:
         gsd_m = self._package.manifest.patch_m / manifest.patch_px
         patch = seen.prepared.patch(seen.view, gsd_m=gsd_m, size_px=manifest.patch_px, centre_m=seen.offset_m)
         descriptor = self._embedder.embed(patch.image[None], patch.mask[None])[0]
+        self._searches += 1
+        if self._has_prior and len(self._index) > MANY_TILES and self._searches % EVERYWHERE_EACH:
+            east_m, north_m, half_m = self._belief.spread_m()
+            if half_m <= NEAR_M:
+                place = east_m + seen.offset_m[0], north_m + seen.offset_m[1]
+                tiles, near = self._index.similarities_near(descriptor, *place, 2.0 * half_m + seen.view.extent_m)
+                if tiles.size >= FEWEST_TILES:
+                    evidence = np.full(len(self._index), -np.inf, np.float32)  # nobody looked
+                    evidence[tiles] = tile_log_ratio(near)
+                    return evidence
         return tile_log_ratio(self._index.similarities(descriptor))
 
     # Motion
@@ -259,6 +279,7 @@ class Localizer:
     def _anchor(self, seen: Look, peak: Peak) -> None:
         """Takes up tracking at a match."""
         self._belief.commit()
+        self._has_prior = True
         east_m, north_m = peak.east_m - seen.offset_m[0], peak.north_m - seen.offset_m[1]
         self._offset = MapOffset(
             east_m - self._odometry.raw_east_m, north_m - self._odometry.raw_north_m, peak.covariance_m2
@@ -296,6 +317,7 @@ class Localizer:
         near_m = max(2.0 * self._belief.cell_m, 3.0 * math.sqrt(float(np.trace(offset.covariance_m2))))
         if self._belief.probability_near(east_m, north_m, near_m) < self._settings.lose_probability:
             self._offset = None
+            self._has_prior = False
             self._turn_deg, self._scale = 0.0, 1.0
             self._reason = self._reason or Reason.AMBIGUOUS
 

@@ -54,10 +54,14 @@ def motion_between(before: Placed, after: Placed, reach_m: float) -> Motion | No
     gsd_m, size = after.gsd_m, after.template.size_px
     reach = min(max(MIN_REACH_PX, math.ceil(reach_m / gsd_m)), size // 2)
     side = size + 2 * reach
-    ground = _centred(before.template.features, side)
     shape = (fft_length(side), fft_length(side))
     places = 2 * reach + 1
-    values = correlate(spectra_of(ground, shape), after.template, shape, (places, places), MIN_OVERLAP)
+    if before.template.size_px == size:
+        # What was the later patch a frame ago: its spectra are there.
+        ground, lead = before.template.as_ground(shape), -reach
+    else:
+        ground, lead = spectra_of(_centred(before.template.features, side), shape), 0
+    values = correlate(ground, after.template, shape, (places, places), MIN_OVERLAP, lead)
     if not np.isfinite(values).any():
         return None
     row, column = divmod(int(np.nanargmax(values)), places)

@@ -94,6 +94,11 @@ class Template:
             self._by_shape[shape] = (across, along, valid)
         return self._by_shape[shape]
 
+    def as_ground(self, shape: tuple[int, int]) -> Spectra:
+        """Its spectra in the place of a map's, for another patch to be correlated with it."""
+        across, along, valid = self.spectra(shape)
+        return Spectra(across, along, _transformed(self.features.power, shape), valid)
+
 
 def correlate(
     map_spectra: Spectra,
@@ -103,11 +108,15 @@ def correlate(
     min_valid_share: float = MIN_VALID_SHARE,
     lead: int = 0,
 ) -> Float32Array:
-    """Normalised correlation for `out` placements from (`lead`, `lead`) on; NaN where too little map is covered."""
+    """Normalised correlation for `out` placements from (`lead`, `lead`) on; NaN where too little map is covered.
+
+    Placements before the map's first pixel (negative `lead`) are right as far as the transform is longer than both.
+    """
     if template.energy <= 0.0 or template.count <= 0.0:
         return np.full(out, np.nan, np.float32)
     across, along, valid = template.spectra(shape)
-    there = (slice(lead, lead + out[0]), slice(lead, lead + out[1]))
+    # Negative places count from the end, which is where a circular correlation has them.
+    there = np.ix_(*(np.arange(lead, lead + side) for side in out)) if lead < 0 else _square(lead, out)
     product = cv2.mulSpectrums(map_spectra.across, across, 0, conjB=True)
     product += cv2.mulSpectrums(map_spectra.along, along, 0, conjB=True)
     score = _restored(product)[there]
@@ -120,6 +129,10 @@ def correlate(
         count = _restored(cv2.mulSpectrums(map_spectra.valid, valid, 0, conjB=True))[there]
         normalised[count < min_valid_share * template.count] = np.nan
     return normalised
+
+
+def _square(lead: int, out: tuple[int, int]) -> tuple[slice, ...]:
+    return tuple(slice(lead, lead + side) for side in out)
 
 
 def _restored(spectrum: Float32Array) -> Float32Array:

@@ -21,6 +21,9 @@ class TileIndex:
     def __init__(self, index: Any, centres_m: Float32Array) -> None:
         self._index = index
         self._centres_m = np.ascontiguousarray(centres_m, dtype=np.float32)
+        # From south to north, so that what lies near a place is found without a look at every tile.
+        self._northward = np.argsort(self._centres_m[:, 1], kind="stable")
+        self._norths_m = self._centres_m[self._northward, 1]
 
     @classmethod
     def open(cls, package: MapPackage) -> TileIndex:
@@ -67,15 +70,20 @@ class TileIndex:
         self, descriptor: Float32Array, k: int, east_m: float, north_m: float, radius_m: float
     ) -> list[Candidate]:
         """The `k` most similar tiles whose centre lies within `radius_m` of a place, best first; maybe none."""
+        return self._best(*self.similarities_near(descriptor, east_m, north_m, radius_m), k)
+
+    def similarities_near(
+        self, descriptor: Float32Array, east_m: float, north_m: float, radius_m: float
+    ) -> tuple[IntArray, Float32Array]:
+        """The tiles whose centre lies within `radius_m` of a place, in tile order, and their cosines with the
+        descriptor; only their descriptors are read."""
         import faiss
 
         query = self._query(descriptor)
-        offset = self._centres_m.astype(np.float64) - (east_m, north_m)
-        tiles = np.flatnonzero(np.einsum("ij,ij->i", offset, offset) <= radius_m * radius_m)
-        if radius_m < 0.0 or tiles.size == 0:
-            return []
-        tiles = np.ascontiguousarray(tiles, dtype=np.int64)
+        tiles = self._near(east_m, north_m, radius_m)
         out = np.empty(tiles.size, dtype=np.float32)
+        if not tiles.size:
+            return tiles, out
         faiss.fvec_inner_products_by_idx(  # type: ignore[attr-defined]
             faiss.swig_ptr(out),
             faiss.swig_ptr(query),
@@ -85,7 +93,19 @@ class TileIndex:
             1,
             tiles.size,
         )
-        return self._best(tiles, out, k)
+        return tiles, out
+
+    def _near(self, east_m: float, north_m: float, radius_m: float) -> IntArray:
+        if radius_m < 0.0:
+            return np.empty(0, np.int64)
+        # A little wider than the circle: the centres are rounded to single precision.
+        low, high = np.searchsorted(
+            self._norths_m, (np.float32(north_m - radius_m - 1.0), np.float32(north_m + radius_m + 1.0))
+        )
+        band = self._northward[low:high]
+        offset = self._centres_m[band].astype(np.float64) - (east_m, north_m)
+        near = band[np.einsum("ij,ij->i", offset, offset) <= radius_m * radius_m]
+        return np.ascontiguousarray(np.sort(near), dtype=np.int64)
 
     def _query(self, descriptor: Float32Array) -> Float32Array:
         query = np.ascontiguousarray(descriptor, dtype=np.float32)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tilefix.look import Look
-from tilefix.register import Peak, refine_peak, support
+from tilefix.register import MapCorrelator, Peak, Surface, Template, refine_peak, support
 from tilefix.settings import LocalizerSettings
 
 REFINE_PX = 16  # least half side of the window in which a match is refined
@@ -22,8 +22,21 @@ class Trial:
     peak: Peak
     turn_deg: float
     scale: float
-    support: float
     plain_z_score: float
+    template: Template
+    surface: Surface
+    correlator: MapCorrelator
+
+    @property
+    def support(self) -> float:
+        """Share of the patch that agrees with the map: see `tilefix.register.support`."""
+        surface, template = self.surface, self.template
+        row, column = divmod(int(np.nanargmax(surface.values)), surface.values.shape[1])
+        half = template.size_px // 2
+        on_map = self.correlator.features(
+            surface.column + column - half, surface.row + row - half, template.size_px, template.size_px
+        )
+        return support(on_map, template)
 
 
 def trial_at(
@@ -49,11 +62,8 @@ def trial_at(
         return None
     at = divmod(int(np.nanargmax(surface.values)), surface.values.shape[1])
     peak = refine_peak(surface, at[0], at[1], spread)
-    half = template.size_px // 2
-    on_map = seen.correlator.features(
-        surface.column + at[1] - half, surface.row + at[0] - half, template.size_px, template.size_px
-    )
-    return Trial(peak, turn_deg, scale, support(on_map, template), peak.z_score if plain_z is None else plain_z)
+    plain_z = peak.z_score if plain_z is None else plain_z
+    return Trial(peak, turn_deg, scale, plain_z, template, surface, seen.correlator)
 
 
 def try_out(

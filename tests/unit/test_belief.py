@@ -34,6 +34,36 @@ def test_cells_lie_where_they_say() -> None:
     assert belief.cell_of(99.0, -99.0) == (49, 49)
 
 
+def test_the_spread_is_where_the_belief_is() -> None:
+    belief = Belief(GRID, 4.0)
+    east_m, north_m, half_m = belief.spread_m()
+    assert (east_m, north_m) == pytest.approx((0.0, 0.0), abs=4.0)
+    assert half_m == pytest.approx(94.0, abs=4.0)
+    belief.start_near(30.0, -20.0, 8.0)
+    east_m, north_m, half_m = belief.spread_m()
+    assert (east_m, north_m) == pytest.approx((30.0, -20.0), abs=4.0)
+    # Nine tenths of a Gaussian lie within 1.64 sigma; a cell is added.
+    assert half_m == pytest.approx(1.64 * 8.0 + 4.0, abs=4.0)
+
+
+def test_what_was_not_looked_at_only_forgets() -> None:
+    """The same by arrays of the whole map: what is touched is a window."""
+    belief = Belief(GRID, 4.0)
+    rng = np.random.default_rng(3)
+    for _ in range(4):
+        ratio = np.full((belief.rows, belief.columns), np.nan, np.float32)
+        ratio[10:20, 30:35] = rng.normal(2.0, 1.0, (10, 5))
+        ratio[12, 31] = np.nan
+        recent, gathered, log = belief._recent.copy(), belief._gathered.copy(), belief._log.copy()
+        belief.update(ratio, 0.25)
+        seen = np.isfinite(ratio)
+        evidence = np.where(seen, ratio, 0.0)
+        assert np.allclose(belief._recent, np.where(seen, 0.5 * recent + 0.5 * evidence, 0.8 * recent), atol=1e-6)
+        assert np.allclose(belief._gathered, np.clip(gathered + evidence, -20.0, 60.0), atol=1e-6)
+        moved = belief._log - log - evidence
+        assert np.ptp(moved[belief._log > belief._log.min()]) < 1e-4
+
+
 def test_one_strong_look_is_not_enough_but_new_ground_is() -> None:
     belief = Belief(GRID, 4.0)
     for _ in range(20):

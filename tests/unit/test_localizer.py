@@ -83,6 +83,27 @@ def test_told_to_search_for_every_frame_it_keeps_what_it_found(package) -> None:
     assert "register" not in searched
 
 
+def test_of_many_tiles_only_those_near_a_hint_are_read_but_now_and_then_all(package, monkeypatch) -> None:
+    monkeypatch.setattr("tilefix.localizer.MANY_TILES", 1)
+    monkeypatch.setattr("tilefix.localizer.NEAR_M", 100.0)
+    monkeypatch.setattr("tilefix.localizer.FEWEST_TILES", 16)
+    asked: list[str] = []
+    for name in ("similarities", "similarities_near"):
+        original = getattr(TileIndex, name)
+        monkeypatch.setattr(
+            TileIndex, name, lambda self, *given, n=name, do=original: asked.append(n) or do(self, *given)
+        )
+    localizer = localizer_on(package, LocalizerSettings(research_after_s=0.0))
+    fly(localizer, package, range(2))
+    assert asked == ["similarities", "similarities"]  # anywhere: nothing is near
+    asked.clear()
+    localizer = localizer_on(package, LocalizerSettings(research_after_s=0.0))
+    localizer.hint(*package.frame.to_geodetic(*place(0)), 20.0)
+    answers = fly(localizer, package, range(14))
+    assert asked == (["similarities_near"] * 3 + ["similarities"]) * 3 + ["similarities_near"] * 2
+    assert error_m(answers[-1], 13) < 2.0
+
+
 def test_equal_inputs_give_equal_answers(package) -> None:
     assert fly(localizer_on(package), package, range(14)) == fly(localizer_on(package), package, range(14))
 

@@ -68,6 +68,9 @@ def test_search_near_is_search_within_the_circle(package: MapPackage, index: Til
     found = index.search_near(query(3), len(index), east_m, north_m, radius_m)
     everywhere = [c for c in index.search(query(3), len(index)) if c.tile in near]
     assert found == everywhere
+    tiles, similarities = index.similarities_near(query(3), east_m, north_m, radius_m)
+    assert tiles.tolist() == sorted(near)
+    assert np.allclose(similarities, index.similarities(query(3))[tiles], atol=1e-6)
     assert len(found) == len(near) > 10
 
 
