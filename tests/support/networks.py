@@ -13,7 +13,7 @@ DESCRIPTOR_DIM = 24
 
 
 def small_network(seed: int = 0, *, outlier: float = 1.0) -> object:
-    """A `ModelProto`: convolution, two linear layers, mean, L2 norm; (n, 3, 16, 16) to (n, 24).
+    """A `ModelProto`: convolution, depthwise convolution, two linear layers, mean, L2 norm; (n, 3, 16, 16) to (n, 24).
 
     `outlier`: factor of one channel before the layer "second", which takes it back out: a scale of one number for all
     channels then rounds the others away.
@@ -28,6 +28,7 @@ def small_network(seed: int = 0, *, outlier: float = 1.0) -> object:
     weights = {
         "stem.weight": rng.standard_normal((channels, 3, 4, 4)) / 7.0,
         "stem.bias": rng.standard_normal(channels) / 10.0,
+        "depthwise.weight": rng.standard_normal((channels, 1, 3, 3)) / 3.0,
         "first.weight": rng.standard_normal((channels, wide)) / 3.0,
         "first.bias": rng.standard_normal(wide) / 10.0,
         "stretch": stretch,
@@ -35,7 +36,8 @@ def small_network(seed: int = 0, *, outlier: float = 1.0) -> object:
     }
     nodes = [
         helper.make_node("Conv", ["patches", "stem.weight", "stem.bias"], ["a"], "stem", strides=[4, 4]),
-        helper.make_node("Transpose", ["a"], ["b"], "last", perm=[0, 2, 3, 1]),
+        helper.make_node("Conv", ["a", "depthwise.weight"], ["a2"], "depthwise", group=channels, pads=[1, 1, 1, 1]),
+        helper.make_node("Transpose", ["a2"], ["b"], "last", perm=[0, 2, 3, 1]),
         helper.make_node("MatMul", ["b", "first.weight"], ["c"], "first"),
         helper.make_node("Add", ["c", "first.bias"], ["d"], "shift"),
         helper.make_node("Gelu", ["d"], ["e"], "gelu"),

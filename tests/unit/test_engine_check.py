@@ -107,7 +107,7 @@ def test_held_out_maps_are_the_same_every_time(held_out: tuple[HeldOut, ...]) ->
 
 
 def test_the_place_of_a_patch_is_where_its_ground_lies(held_out: tuple[HeldOut, ...]) -> None:
-    found = Yardstick(REFERENCE, held_out=held_out)._found
+    found = Yardstick(REFERENCE, held_out=held_out).found
     assert found[-2] > 0.4  # among the first 10 of 256; about 0.2 by chance
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from support.networks import small_network
-from tilefix.engine.qdq import check_qdq, parse_onnx, weighted_layers, with_layers_in_float
+from tilefix.engine.qdq import check_qdq, layers_to_quantize, parse_onnx, with_layers_in_float
 from tilefix.errors import ModelError
 
 onnx = pytest.importorskip("onnx", reason="the extra engine is not installed")
@@ -77,9 +77,9 @@ def put(model: Any, name: str, values: Any, dtype: type) -> None:
 def test_the_right_form_is_taken_and_told_layer_by_layer() -> None:
     onnx.checker.check_model(quantized())
     found = check_qdq(quantized(), "m.onnx")
-    assert (found.int8, found.left_float) == (LAYERS, ())
+    assert (found.int8, found.left_float) == (LAYERS, ("depthwise",))
     found = check_qdq(small_network(), "m.onnx")  # type: ignore[arg-type]
-    assert (found.int8, found.left_float) == ((), LAYERS)
+    assert (found.int8, found.left_float) == ((), ("stem", "depthwise", "first", "second"))
 
 
 def _uint8(model: Any) -> None:
@@ -236,9 +236,9 @@ def test_layers_go_back_to_float_with_all_that_served_them() -> None:
     assert [node.name for node in whole.graph.node] == [node.name for node in original.graph.node]  # type: ignore[attr-defined]
 
 
-def test_weighted_layers_are_those_with_constant_weights() -> None:
+def test_layers_to_quantize_have_constant_weights_and_are_not_depthwise() -> None:
     model = small_network()
-    assert tuple(node.name for node in weighted_layers(model)) == LAYERS  # type: ignore[arg-type]
+    assert tuple(node.name for node in layers_to_quantize(model)) == LAYERS  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("data", [b"", b"\x08\x0a" + b"\xff" * 300, b"not a model"])

@@ -62,7 +62,10 @@ class Agreement:
 
 
 class Yardstick:
-    """The reference's descriptors of golden patches and held-out maps, computed once, to hold candidates against."""
+    """The reference's descriptors of golden patches and held-out maps, computed once, to hold candidates against.
+
+    `found`: the reference's recall at each of `RECALL_AT`, then its share localised, 0 to 1.
+    """
 
     def __init__(
         self,
@@ -83,13 +86,13 @@ class Yardstick:
             raise ModelError("there is no patch to compare embedders by", mend="give patches, or a held-out map")
         self._held_out = tuple(held_out)
         self._reference = self._describe(reference)
-        self._found = self._look(self._reference)
+        self.found = self._look(self._reference)
 
     def agreement(self, candidate: Embedder) -> Agreement:
         """The candidate held against the reference."""
         described = self._describe(candidate)
         cosines = np.concatenate([(a * b).sum(axis=1) for a, b in zip(described, self._reference, strict=True)])
-        lost = 100.0 * (self._found - self._look(described)) if self._held_out else np.zeros(len(RECALL_AT) + 1)
+        lost = 100.0 * (self.found - self._look(described)) if self._held_out else np.zeros(len(RECALL_AT) + 1)
         return Agreement(
             cosine_min=float(cosines.min()),
             cosine_median=float(np.median(cosines)),

@@ -8,7 +8,7 @@ Source: NVIDIA TensorRT documentation, "Working with Quantized Types", explicit 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -207,11 +207,18 @@ def constants_of(graph: GraphProto) -> dict[str, TensorProto]:
     return found
 
 
-def weighted_layers(model: ModelProto) -> Iterator[NodeProto]:
-    """The layers whose second input is a constant: convolutions and linear layers."""
+def is_depthwise(node: NodeProto, constants: Mapping[str, TensorProto]) -> bool:
+    """True for a convolution whose every output channel looks at one input channel."""
+    group = next((a.i for a in node.attribute if a.name == "group"), 1)
+    return node.op_type == "Conv" and group > 1 and constants[node.input[1]].dims[1] == 1
+
+
+def layers_to_quantize(model: ModelProto) -> Iterator[NodeProto]:
+    """The layers to quantize: convolutions and linear layers with constant weights, but for depthwise convolutions."""
     constants = constants_of(model.graph)
     for node in model.graph.node:
-        if node.op_type in WEIGHTED and len(node.input) > 1 and node.input[1] in constants:
+        weighted = node.op_type in WEIGHTED and len(node.input) > 1 and node.input[1] in constants
+        if weighted and not is_depthwise(node, constants):
             yield node
 
 

@@ -2,8 +2,9 @@
 
 The inputs of convolutions and linear layers are rounded to int8 with scales calibrated on patches, weights with a scale
 per channel; what stands between them stays float, and so does the standardisation over the shown ground, whose sums
-would not fit. When the result does not describe as the original does, the layers that change the descriptors most are
-left in float too, until it does. Needs the package `onnx`.
+would not fit. Depthwise convolutions stay float as well: in int8 they are slower (docs/engine.md). When the result does
+not describe as the original does, the layers that change the descriptors most are left in float too, until it does.
+Needs the package `onnx`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tilefix.embedders.onnx import OnnxEmbedder
 from tilefix.engine.calibration import Patches
 from tilefix.engine.check import INT8, Agreement, Limits, Yardstick
 from tilefix.engine.heldout import HeldOut
-from tilefix.engine.qdq import check_qdq, parse_onnx, weighted_layers, with_layers_in_float
+from tilefix.engine.qdq import check_qdq, layers_to_quantize, parse_onnx, with_layers_in_float
 from tilefix.errors import ModelError
 from tilefix.manifest import ModelManifest, save_manifest, sha256_of
 from tilefix.preprocess import to_input
@@ -143,7 +144,7 @@ def _calibrated(model: ModelProto, used: Patches, manifest: ModelManifest, folde
                 Reader(),
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=list(QUANTIZED_OPS),
-                nodes_to_quantize=[node.name for node in weighted_layers(model)],
+                nodes_to_quantize=[node.name for node in layers_to_quantize(model)],
                 per_channel=True,
                 activation_type=QuantType.QInt8,
                 weight_type=QuantType.QInt8,
