@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from support.engines import fake_machine, small_engine
-from support.fakecuda import FakeCuda, Work
+from support.fakecuda import FakeCuda, Stream, Work
 from support.faketensorrt import FakeTensorRT
 from tilefix.embedders import open_embedder
 from tilefix.embedders.tensorrt import TensorRTEmbedder
@@ -129,10 +129,24 @@ def test_a_failed_call_costs_its_frame_and_no_other(
                 np.testing.assert_array_equal(embedder.embed(patches, masks), wanted)
             trt.fail.clear()
             cuda.fail.clear()
+            assert not any(stream.begun for stream in cuda.live.values() if isinstance(stream, Stream))
         else:
             np.testing.assert_array_equal(embedder.embed(patches, masks), wanted)
     assert cuda.depth() == 0
     assert {key for key, item in cuda.live.items() if not isinstance(item, Work)} == live
+
+
+def test_after_a_failure_nothing_is_taken_for_granted(
+    embedder: TensorRTEmbedder, cuda: FakeCuda, trt: FakeTensorRT
+) -> None:
+    for _ in range(3):
+        embedder.embed(*patches_of(1))
+    trt.fail.append("kernel")
+    with pytest.raises(EngineError):
+        embedder.embed(*patches_of(1))
+    cuda.calls.clear()
+    embedder.embed(*patches_of(1))
+    assert cuda.calls == ["copy_in", "copy_in", "kernel", "copy_out"]  # shapes set anew, no graph of before
 
 
 def test_a_failure_says_what_the_runtime_said(embedder: TensorRTEmbedder, trt: FakeTensorRT) -> None:

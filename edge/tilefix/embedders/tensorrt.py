@@ -32,6 +32,8 @@ class TensorRTEmbedder:
     starts afresh. `close`, or the end of a `with` block, frees everything. Threads may take turns.
     """
 
+    _runtime: Any
+    _engine: Any
     _context: Any
     _stream: Stream
     _pixels: _Tensor
@@ -48,7 +50,7 @@ class TensorRTEmbedder:
         self._graphs = graphs
         self._graph: Graph | None = None
         self._count = 0  # the batch that the context's shapes, and the graph, are for
-        self._kept: list[Any] = []
+        self._context = self._engine = self._runtime = None
         self._owned = ExitStack()
         data = read_model(file, manifest, again="build the engine again with tilefix engine build")
         fingerprint = read_fingerprint(file)
@@ -77,7 +79,8 @@ class TensorRTEmbedder:
         self._context = engine.create_execution_context()
         if self._context is None:
             raise refuse("the engine cannot be made ready")
-        self._kept = [runtime, engine]
+        self._runtime, self._engine = runtime, engine
+        self._as_json = trt.LayerInformationFormat.JSON
         self._stream = self._device.stream()
         self._owned.callback(self._stream.close)
         side = self._manifest.patch_px
@@ -121,6 +124,13 @@ class TensorRTEmbedder:
                         raise EngineError("the engine gave values that are not finite", mend="build it again")
                     descriptors[part] = found
         return descriptors
+
+    def describe(self) -> str:
+        """The engine's layers as TensorRT's inspector writes them, JSON."""
+        if self._device is None:
+            raise EngineError("the engine is closed")
+        with self._device.active():
+            return str(self._engine.create_engine_inspector().get_engine_information(self._as_json))
 
     def _run(self, count: int) -> None:
         """Descriptors of the first `count` patches; after a failure the stream is empty and nothing is remembered."""
@@ -178,8 +188,8 @@ class TensorRTEmbedder:
             with device.active():
                 self._forget()
                 self._context = None  # then the engine, then the runtime: each stands on the next
-                while self._kept:
-                    self._kept.pop()
+                self._engine = None
+                self._runtime = None
                 self._owned.close()
         finally:
             device.close()

@@ -6,11 +6,15 @@ import argparse
 import sys
 from pathlib import Path
 
+from tilefix.engine.buildcommand import configure_build, configure_inspect
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the commands and their options."""
     commands = parser.add_subparsers(dest="engine_command", required=True, metavar="COMMAND")
     _configure_quantize(commands.add_parser("quantize", help="an int8 ONNX file of a model, for every runtime"))
+    configure_build(commands.add_parser("build", help="a TensorRT engine of a model, for this machine's GPU"))
+    configure_inspect(commands.add_parser("inspect", help="what an engine was built for, and its layers"))
 
 
 def _configure_quantize(parser: argparse.ArgumentParser) -> None:
