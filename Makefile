@@ -36,7 +36,7 @@ test: check
 	PYTHON_TESTED=$(BIN)/python tests/other_pythons.sh
 
 bench: $(VENV)/.flies
-	$(BIN)/python tools/benchmark_localizer.py
+	$(BIN)/python tools/benchmark_latency.py
 
 clean:
 	rm -rf .venv* out build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

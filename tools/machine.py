@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import sys
-from collections.abc import Callable
-from importlib.metadata import version
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tilefix.errors import TilefixError
 from tilefix.replay import write_results
 
 LIBRARIES = ("numpy", "opencv-python-headless", "onnxruntime", "faiss-cpu")
+OPTIONAL = ("openvino", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx")
 
 
 def facts_of_this_machine() -> dict[str, Any]:
@@ -30,7 +32,7 @@ def facts_of_this_machine() -> dict[str, Any]:
         "load_before": round(os.getloadavg()[0], 2),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in LIBRARIES},
+        "versions": {name: version(name) for name in LIBRARIES} | dict(_installed()),
         "threads": {
             "opencv": cv2.getNumThreads(),
             "faiss": faiss.omp_get_max_threads(),
@@ -56,6 +58,12 @@ def report(
     print(text(found))
     print(out)
     return 0
+
+
+def _installed() -> Iterator[tuple[str, str]]:
+    for name in OPTIONAL:
+        with contextlib.suppress(PackageNotFoundError):
+            yield name, version(name)
 
 
 def _cpu_model() -> str:

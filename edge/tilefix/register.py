@@ -117,18 +117,23 @@ def correlate(
     across, along, valid = template.spectra(shape)
     # Negative places count from the end, which is where a circular correlation has them.
     there = np.ix_(*(np.arange(lead, lead + side) for side in out)) if lead < 0 else _square(lead, out)
-    product = cv2.mulSpectrums(map_spectra.across, across, 0, conjB=True)
-    product += cv2.mulSpectrums(map_spectra.along, along, 0, conjB=True)
+    product = _product(map_spectra.across, across)
+    product += _product(map_spectra.along, along)
     score = _restored(product)[there]
-    energy = _restored(cv2.mulSpectrums(map_spectra.power, valid, 0, conjB=True))[there]
+    energy = _restored(_product(map_spectra.power, valid))[there]
     # Featureless map (water) must not divide by nearly nothing.
     energy = np.maximum(energy, np.float32(0.05 * template.energy))
     energy *= np.float32(template.energy)
     normalised: Float32Array = score / np.sqrt(energy, out=energy)
     if map_spectra.valid is not None:
-        count = _restored(cv2.mulSpectrums(map_spectra.valid, valid, 0, conjB=True))[there]
+        count = _restored(_product(map_spectra.valid, valid))[there]
         normalised[count < min_valid_share * template.count] = np.nan
     return normalised
+
+
+def _product(ground: Float32Array, patch: Float32Array) -> Float32Array:
+    """The spectrum of their correlation."""
+    return np.asarray(cv2.mulSpectrums(ground, patch, 0, conjB=True), np.float32)
 
 
 def _square(lead: int, out: tuple[int, int]) -> tuple[slice, ...]:

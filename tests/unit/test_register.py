@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from support.scenes import noise_ground
-from tilefix.edges import Features, edge_features
+from tilefix.edges import Features, _blurred, edge_features
 from tilefix.geodesy import Grid
 from tilefix.rectify import Patch
 from tilefix.register import (
@@ -61,6 +62,14 @@ def test_edges_and_their_negatives_are_equal() -> None:
     plain, negative = edge_features(GROUND, COVER), edge_features(255 - GROUND, COVER)
     assert np.abs(plain.across - negative.across).max() < 0.01
     assert np.abs(plain.along - negative.along).max() < 0.01
+
+
+def test_the_neighbourhood_of_an_edge_is_a_gaussian() -> None:
+    plane = np.random.default_rng(2).random((261, 240)).astype(np.float32) ** 4
+    exact = cv2.GaussianBlur(plane, (0, 0), 12.0)
+    inner = (slice(50, -50), slice(50, -50))
+    assert np.allclose(_blurred(plane)[inner], exact[inner], rtol=1e-4)
+    assert np.allclose(_blurred(plane), exact, rtol=0.1)
 
 
 def test_features_do_not_reach_over_the_mask() -> None:

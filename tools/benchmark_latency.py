@@ -1,0 +1,509 @@
+"""Measures the daemon that flies, stage by stage, on this machine: its real threads, link and publisher, 1080p frames.
+
+Without arguments it flies round after round over a generated world (made once, kept under out/). Frames are given in
+turn to a localizer that tracks and to one that is made to search the whole map for every frame, so that the network
+runs: the honest worst case. Between frames, in the same run, one reference inference, a matrix product and a read of
+memory are measured: what stands in ratios to them carries to other machines. How to read it: docs/latency.md.
+
+    python tools/benchmark_latency.py
+    python tools/benchmark_latency.py --compare onnxruntime,openvino
+    python tools/benchmark_latency.py --against out/bench/latency-before.json
+    python tools/benchmark_latency.py --soak 5
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+import sensors
+from latency_floor import Floor
+from latency_report import regressions, table
+from latency_rig import (
+    COLUMNS,
+    GROUND_AMSL_M,
+    STANDS_S,
+    Bench,
+    BenchDaemon,
+    BenchFrames,
+    FlightClock,
+    FlightOnRails,
+    Lane,
+    NotingAutopilot,
+    Timetable,
+    exposure_to_link_ms,
+)
+from latency_scene import Scene, generated_scene
+from machine import facts_of_this_machine
+from tilefix.embedders import open_embedder
+from tilefix.errors import FlightError, TilefixError
+from tilefix.flight import Flight, open_flight
+from tilefix.links.mavlink import MavlinkLink
+from tilefix.links.transport import Udp
+from tilefix.links.vehicle import HeightSettings, Vehicle
+from tilefix.localizer import Localizer, LocalizerSettings
+from tilefix.mappackage import MapPackage
+from tilefix.ports import Embedder
+from tilefix.publisher import Publisher, PublishSettings
+from tilefix.replay import write_results
+from tilefix.simulation.live import LiveAutopilot
+from tilefix.tileindex import TileIndex
+from tilefix.timing import MonotonicClock, StageTimer
+
+MODES = ("both", "track", "search")
+PACES = ("realtime", "full")
+WARM_UP_FRAMES = 40  # until the belief has settled and the map's features around are kept
+HINT_SIGMA_M = 25.0
+PROBE_EVERY = 8  # frames between two measurements of what the machine can do
+MAX_FRAMES = 200_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure; see `--help`."""
+
+    model: str | None
+    providers: tuple[str, ...]
+    map: Path | None
+    flight: Path | None
+    frames: int | None
+    seconds: float
+    mode: str
+    pace: str
+    soak_minutes: float | None
+    delay_ms: float
+    opencv_threads: int | None
+    warm_up: int
+    world_m: float
+    cache: Path
+
+
+def measure(options: Options, scene: Callable[[Embedder], Scene]) -> dict[str, Any]:
+    """Everything measured, as it stands in the JSON file. Raises `TilefixError`."""
+    if options.opencv_threads is not None:
+        cv2.setNumThreads(options.opencv_threads)
+    embedders = {name: open_embedder(options.model, provider=name) for name in options.providers}
+    first = next(iter(embedders.values()))
+    where = scene(first)
+    package = MapPackage.open(where.map, model=first.manifest)
+    flight = open_flight(where.flight)
+    _refuse_unusable(flight)
+    facts = facts_of_this_machine()
+    told = sensors.clocks()
+    model_file = Path(getattr(first, "file", "")) if getattr(first, "file", None) else _onnx_of(options.model)
+    floor = Floor(facts["threads"]["onnxruntime"], facts["threads"]["onnxruntime"], embedders, model_file)
+    run = _Run(options, where, package, flight, embedders, floor)
+    run.fly()
+    grid = package.grid
+    return {
+        "machine": {**facts, **told},
+        "run": {
+            "mode": options.mode,
+            "pace": options.pace,
+            "providers": list(options.providers),
+            "model": first.manifest.name,
+            "model_sha256": first.manifest.sha256,
+            "map_km2": _round(grid.width_px * grid.height_px * grid.gsd_m**2 / 1e6),
+            "map_tiles": len(package.tile_centres_m),
+            "frame_px": [flight.camera.width, flight.camera.height],
+            "publish_hz": PublishSettings().rate_hz,
+            "publish_delay_ms": options.delay_ms,
+            "warm_up_frames": options.warm_up,
+            "flight": "generated" if options.flight is None else str(options.flight),
+        },
+        **run.result(),
+    }
+
+
+def _onnx_of(model: str | None) -> Path | None:
+    """The ONNX file of a model, to count its arithmetic."""
+    from tilefix.embedders import manifest_path
+    from tilefix.manifest import load_manifest
+
+    path = manifest_path(model)
+    file = path.with_name(load_manifest(path).file)
+    return file if file.suffix == ".onnx" else None
+
+
+def _refuse_unusable(flight: Flight) -> None:
+    known = [row.state for row in flight.rows]
+    if not any(None not in (one.roll_deg, one.pitch_deg, one.yaw_deg, one.agl_m) for one in known):
+        raise FlightError(
+            "no row states attitude and height", where=flight.folder, mend="measure with a flight that can be localized"
+        )
+
+
+class _Run:
+    """One flight on the bench."""
+
+    def __init__(
+        self,
+        options: Options,
+        scene: Scene,
+        package: MapPackage,
+        flight: Flight,
+        embedders: Mapping[str, Embedder],
+        floor: Floor,
+    ) -> None:
+        self.options, self.flight, self.floor, self.local = options, flight, floor, package.frame
+        self.table = Timetable(flight, laps=scene.laps)
+        period_s = (self.table.due_ns(len(flight.rows) - 1) or 1) / 1e9 / max(len(flight.rows) - 1, 1)
+        seconds = options.seconds if options.soak_minutes is None else 60.0 * options.soak_minutes
+        # In flight time; with the pace "full" it is over sooner.
+        self.capacity = min(MAX_FRAMES, options.frames or math.ceil(seconds / period_s))
+        self.seconds = None if options.frames else seconds
+        self.clock = FlightClock()
+        kinds = ("track", "search") if options.mode == "both" else (options.mode,)
+        settings = {"track": LocalizerSettings(), "search": LocalizerSettings(research_after_s=0.0)}
+        lanes = []
+        for provider, embedder in embedders.items():
+            for kind in kinds:
+                name = kind if len(embedders) == 1 else f"{kind} {provider}"
+                localizer = Localizer(
+                    package, TileIndex.open(package), embedder, flight.camera, flight.mount, settings[kind]
+                )
+                lanes.append(Lane(name, localizer, self.capacity))
+        self.bench = Bench(lanes, self.clock, options.warm_up * len(lanes))
+        self.decoding = StageTimer(MonotonicClock())
+        self.memory: list[tuple[float, float, float]] = []
+        self.sensed: list[dict[str, Any]] = []
+
+    def fly(self) -> None:
+        """Flies until enough frames were looked at."""
+        options, clock, bench = self.options, self.clock, self.bench
+        first_ns = clock.now_ns() + round(STANDS_S * 1e9)
+        start_ns = clock.now_ns()
+        truth = next((row.truth for row in self.flight.rows if row.truth is not None), None)
+        if truth is not None:
+            bench.hint(*truth, HINT_SIGMA_M)
+        transport = Udp(("127.0.0.1", 0), None)
+        seconds = (self.seconds or 60.0 + self.capacity) + 120.0
+        rails = FlightOnRails(self.table, self.local, start_ns)
+        core = NotingAutopilot(rails, capacity=round(seconds * 25.0))
+        live = LiveAutopilot(core, clock, ("127.0.0.1", transport.port))
+        self.frames = BenchFrames(
+            self.flight, self.table, clock, first_ns=first_ns, waits=options.pace == "realtime",
+            between=self._between, timer=self.decoding,
+        )  # fmt: skip
+        publisher = Publisher(PublishSettings(delay_ms=options.delay_ms))
+        height = HeightSettings(source="baro", ground_amsl_m=GROUND_AMSL_M, anchor="ground")
+        daemon = BenchDaemon(
+            bench, self.frames, MavlinkLink(transport, clock), publisher, vehicle=Vehicle(height), clock=clock,
+            at_loss="keep", watch=bench, timer=StageTimer(MonotonicClock()),
+        )  # fmt: skip
+        daemon.bench, daemon.bench_clock = bench, clock
+        daemon.holds_time = options.pace == "full"
+        stop = threading.Event()
+        thread = threading.Thread(target=daemon.run, args=(stop,), name="daemon", daemon=True)
+        self.ticks = sensors.processor_ticks()
+        self.energy = sensors.EnergyMeter()
+        self.begun_s = time.monotonic()
+        live.start()
+        thread.start()
+        try:
+            self._watch(thread, live, daemon)
+        finally:
+            self.frames.ended = True
+            stop.set()
+            thread.join(30.0)
+            live.stop()
+        self.took_s = time.monotonic() - self.begun_s
+        self.stolen = sensors.stolen_share(self.ticks, sensors.processor_ticks())
+        self.published = daemon.timer.percentiles_ms().get("publish")
+        self.positions = core.positions[: core.count].copy()
+        if min(lane.count for lane in bench.lanes) == 0:
+            raise TilefixError("no frame was measured", mend="give more --frames or --seconds")
+
+    def _between(self, sequence: int) -> None:
+        """What the bench does between two frames, while the flight's time stands still."""
+        if sequence % PROBE_EVERY == 0 or len(self.floor.took.get("reference", ())) < 3:
+            self.floor.measure()
+
+    def _watch(self, thread: threading.Thread, live: LiveAutopilot, daemon: BenchDaemon) -> None:
+        begun_ns = None
+        wanted = self.capacity
+        while True:
+            time.sleep(0.5)
+            counts = [lane.count for lane in self.bench.lanes]
+            now_s = time.monotonic() - self.begun_s
+            flown_s = self.clock.now_ns() / 1e9
+            if counts[0] and begun_ns is None:
+                begun_ns = self.clock.now_ns()
+            if begun_ns is not None:
+                self.memory.append((now_s, *sensors.memory_mib()))
+                self.energy.sample()
+                if len(self.sensed) < 1000:
+                    self.sensed.append(sensors.readings())
+            if daemon.health.failures:
+                raise TilefixError("a frame failed on the bench", mend="see the log above")
+            if min(counts) >= wanted or self.frames.exhausted:
+                return
+            if self.seconds is not None and begun_ns is not None and flown_s - begun_ns / 1e9 >= self.seconds:
+                return
+            if not (thread.is_alive() and live.alive):
+                raise TilefixError("the daemon or the simulated autopilot ended in flight", mend="see the log above")
+
+    def result(self) -> dict[str, Any]:
+        """What came of it."""
+        floor = self.floor.result()
+        reference = floor["reference"]
+        lanes = {lane.name: self._lane(lane, reference) for lane in self.bench.lanes}
+        marks = np.concatenate([lane.marks[: lane.count] for lane in self.bench.lanes])
+        link_ms = exposure_to_link_ms(marks, self.positions) if self.options.pace == "realtime" else np.array([])
+        arrivals = np.diff(np.sort(self.positions[:, 0])) / 1e6
+        result = {
+            "lanes": lanes,
+            "floor": floor,
+            "decode": _summary(self.decoding),
+            "publish": None if self.published is None else _spread_of_summary(self.published),
+            "exposure_to_hand": spread((marks[:, 1] - marks[:, 0]) / 1e6),
+            "exposure_to_forecast": spread((marks[:, 2] - marks[:, 0]) / 1e6),
+            "exposure_to_mavlink": spread(link_ms[np.isfinite(link_ms)]),
+            "frames_in_no_position": int(np.isnan(link_ms).sum()) if link_ms.size else None,
+            "positions": len(self.positions),
+            "position_interval": spread(arrivals),
+            "frames_dropped": self.frames.dropped,
+            "frames_given": self.frames.given,
+            "memory": self._memory(),
+            "energy_j": self.energy.joules(),
+            "sensors": self.sensed[-1] if self.sensed else {},
+            "stolen_share": _round(self.stolen),
+            "seconds": _round(self.took_s),
+        }
+        if self.options.soak_minutes is not None:
+            result["soak"] = self._soak()
+        result["ratios"] = {
+            f"{lane}: {kind}: {name}": value
+            for lane, kinds in lanes.items()
+            for kind, facts in kinds.items()
+            for name, value in facts["ratios"].items()
+        }
+        return result
+
+    def _lane(self, lane: Lane, reference: Mapping[str, float]) -> dict[str, Any]:
+        rows = lane.table[: lane.count]
+        searched = np.isfinite(rows[:, 2 + COLUMNS.index("embed")])
+        kinds = {"searched": searched, "tracked": ~searched}
+        return {
+            kind: self._kind(rows[which], reference) | {"fixes_of_lane": lane.fixes, "reasons_of_lane": lane.reasons}
+            for kind, which in kinds.items()
+            if which.any()
+        }
+
+    def _kind(self, rows: npt.NDArray[np.float64], reference: Mapping[str, float]) -> dict[str, Any]:
+        half = len(COLUMNS)
+        wall, cpu = rows[:, 2 : 2 + half], rows[:, 2 + half :]
+        stages = {
+            name: {"wall": spread(wall[:, at]), "cpu": spread(cpu[:, at])}
+            for at, name in enumerate(COLUMNS)
+            if np.isfinite(wall[:, at]).any()
+        }
+        engine = COLUMNS.index("engine" if "engine" in stages else "embed")
+        own = [np.nan_to_num(part[:, engine]) for part in (wall, cpu)]
+        overhead = (rows[:, 0] - own[0]) / reference["p50_ms"], (rows[:, 1] - own[1]) / reference["p50_cpu_ms"]
+        ratios = {
+            "overhead_over_reference": float(np.median(overhead[0])),
+            "overhead_over_reference_cpu": float(np.median(overhead[1])),
+        }
+        if "embed" in stages:
+            ratios["end_to_end_over_engine"] = float(np.median(rows[:, 0]) / np.median(own[0]))
+            ratios["end_to_end_over_engine_cpu"] = float(np.median(rows[:, 1]) / np.median(own[1]))
+            ratios["engine_over_reference_cpu"] = float(np.median(own[1]) / reference["p50_cpu_ms"])
+        for name, one in stages.items():
+            if name in ("rectify", "search", "register", "track"):
+                ratios[f"{name}_over_reference_cpu"] = one["cpu"]["p50_ms"] / reference["p50_cpu_ms"]
+        mean_ms = float(rows[:, 0].mean())
+        return {
+            "frames": len(rows),
+            "end_to_end": spread(rows[:, 0]),
+            "end_to_end_cpu": spread(rows[:, 1]),
+            "stages": stages,
+            "throughput_hz": _round(1e3 / mean_ms),
+            "jitter_ms": _round(float(rows[:, 0].std())),
+            "ratios": {name: _round(value) for name, value in ratios.items()},
+        }
+
+    def _memory(self) -> dict[str, Any]:
+        at_s, rss, peak = np.asarray(self.memory or [(0.0, np.nan, np.nan)]).T
+        return {
+            "first_mib": _round(rss[0]),
+            "last_mib": _round(rss[-1]),
+            "peak_mib": _round(peak[-1]),
+            "slope_mib_per_min": _slope(at_s, rss),
+            "slope_of_second_half_mib_per_min": _slope(at_s[len(at_s) // 2 :], rss[len(rss) // 2 :]),
+        }
+
+    def _soak(self) -> dict[str, Any]:
+        """The last minute beside the first one, of flight time."""
+        lane = self.bench.lanes[0]
+        at_s = lane.marks[: lane.count, 0] / 1e9
+        first, last = at_s <= at_s[0] + 60.0, at_s >= at_s[-1] - 60.0
+        took = lane.table[: lane.count, :2]
+        ends = [np.percentile(took[which], 99, axis=0) for which in (first, last)]
+        return {
+            "lane": lane.name,
+            "minutes": self.options.soak_minutes,
+            "frames_of_first_minute": int(first.sum()),
+            "frames_of_last_minute": int(last.sum()),
+            "p99_first_minute": {"wall_ms": _round(ends[0][0]), "cpu_ms": _round(ends[0][1])},
+            "p99_last_minute": {"wall_ms": _round(ends[1][0]), "cpu_ms": _round(ends[1][1])},
+            "p99_last_over_first": _round(float(ends[1][0] / ends[0][0])),
+            "p99_last_over_first_cpu": _round(float(ends[1][1] / ends[0][1])),
+        }
+
+
+def _slope(at_s: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> float | None:
+    """Least-squares slope per minute."""
+    if len(at_s) < 3 or not np.isfinite(values).all():
+        return None
+    return _round(60.0 * float(np.polyfit(at_s - at_s[0], values, 1)[0]))
+
+
+def spread(values_ms: npt.NDArray[np.float64]) -> dict[str, float] | None:
+    """Count and percentiles of the finite values; `None` without any."""
+    finite = values_ms[np.isfinite(values_ms)]
+    if not finite.size:
+        return None
+    names = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms")
+    percents = np.percentile(finite, [50, 90, 95, 99, 100])
+    return {"count": int(finite.size), **{name: _round(value) for name, value in zip(names, percents, strict=True)}}
+
+
+def _summary(timer: StageTimer) -> dict[str, float] | None:
+    found = timer.percentiles_ms().get("decode")
+    return None if found is None else _spread_of_summary(found)
+
+
+def _spread_of_summary(found: Any) -> dict[str, float]:
+    names = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms")
+    return {"count": found.count, **{name: _round(getattr(found, name)) for name in names}}
+
+
+def _round(value: float) -> float:
+    return round(float(value), 4)
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure the daemon's latency on this machine, stage by stage.")
+    parser.add_argument("--model", help="a shipped name, or a model file (.onnx, .engine, .json)")
+    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="its file of that precision")
+    parser.add_argument("--provider", default="auto", help="runtime of the network")
+    parser.add_argument("--compare", metavar="PROVIDERS", help="several runtimes side by side, separated by commas")
+    parser.add_argument("--map", type=Path, help="map package (with --flight)")
+    parser.add_argument("--flight", type=Path, help="flight folder over that map; default: a generated one")
+    parser.add_argument("--frames", type=int, help="frames to measure in each lane, instead of --seconds")
+    parser.add_argument("--seconds", type=float, default=40.0, help="of flight time to measure")
+    parser.add_argument("--mode", choices=MODES, default="both", help="track, search the whole map, or both in turn")
+    parser.add_argument("--pace", choices=PACES, default="realtime", help="full: every frame, without waiting")
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="fly so long: memory, p99 at both ends")
+    parser.add_argument("--json", type=Path, default=Path("out/bench/latency.json"), help="the file to write")
+    parser.add_argument("--against", type=Path, metavar="OLD.json", help="exit 1 where a ratio became worse")
+    parser.add_argument("--tolerance", type=float, default=0.25, help="share by which a ratio may be worse")
+    parser.add_argument("--delay-ms", type=float, default=0.0, help="[publish] delay_ms; 0 sends the newest picture")
+    parser.add_argument("--opencv-threads", type=int, help="1 keeps a frame on one processor")
+    parser.add_argument("--warm-up", type=int, default=WARM_UP_FRAMES, help="frames of each lane that are not counted")
+    parser.add_argument("--world-m", type=float, default=2100.0, help="side of the generated world")
+    parser.add_argument("--cache", type=Path, default=Path("out/bench/scene"), help="where it is kept")
+    return parser.parse_args(argv)  # fmt: skip
+
+
+def options_of(args: argparse.Namespace) -> Options:
+    """The options checked. Raises `TilefixError`."""
+    if (args.map is None) != (args.flight is None):
+        raise TilefixError("--map and --flight belong together", mend="give both, or none for the generated ones")
+    for name, value, low, high in (
+        ("--frames", args.frames, 1, MAX_FRAMES),
+        ("--seconds", args.seconds, 1.0, 7200.0),
+        ("--soak", args.soak, 0.05, 1440.0),
+        ("--tolerance", args.tolerance, 0.0, 10.0),
+        ("--delay-ms", args.delay_ms, 0.0, 250.0),
+        ("--opencv-threads", args.opencv_threads, 1, 256),
+        ("--warm-up", args.warm_up, 0, 10_000),
+        ("--world-m", args.world_m, 400.0, 8000.0),
+    ):
+        if value is not None and not low <= value <= high:
+            raise TilefixError(f"{name} {value:g} is out of range", mend=f"give {low:g} to {high:g}")
+    providers = tuple(one.strip() for one in (args.compare or args.provider).split(","))
+    if "" in providers or len(set(providers)) != len(providers) or (args.compare and len(providers) < 2):
+        raise TilefixError(f"--compare {args.compare!r} is no list of providers", mend="give --compare a,b")
+    mode = "track" if args.soak is not None and args.mode == "both" else args.mode
+    if args.compare and args.mode == "both":
+        mode = "search"  # only there the network runs
+    return Options(
+        _model_of(args.model, args.precision), providers, args.map, args.flight, args.frames, args.seconds, mode,
+        args.pace, args.soak, args.delay_ms, args.opencv_threads, args.warm_up, args.world_m, args.cache,
+    )  # fmt: skip
+
+
+def _model_of(model: str | None, precision: str | None) -> str | None:
+    """The model's file of that precision: NAME-int8.onnx beside NAME.onnx; fp32 is the plain one."""
+    from tilefix.embedders import manifest_path
+
+    if precision in (None, "fp32"):
+        return model
+    plain = manifest_path(model)
+    found = sorted(plain.parent.glob(f"{plain.stem}*{precision}*.json"))
+    if len(found) != 1:
+        raise TilefixError(
+            f"{len(found)} models of precision {precision} beside it", where=plain, mend="give its file as --model"
+        )
+    return str(found[0])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints the table and writes the JSON file; 1 after a regression, 2 with one clear line for what is wrong."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    args = _arguments(argv)
+    try:
+        options = options_of(args)
+        old = None if args.against is None else _old(args.against)
+
+        def scene(embedder: Embedder) -> Scene:
+            if options.map is not None and options.flight is not None:
+                return Scene(options.map, options.flight, laps=False)
+            return generated_scene(options.cache, embedder, world_m=options.world_m)
+
+        result = measure(options, scene)
+        worse = [] if old is None else regressions(old["ratios"], result["ratios"], args.tolerance)
+        if old is not None:
+            result["against"] = {"file": str(args.against), "tolerance": args.tolerance, "worse": worse}
+        write_results(args.json.parent, {args.json.name: json.dumps(result, indent=2) + "\n"})
+    except TilefixError as error:
+        print(f"benchmark_latency: {error}", file=sys.stderr)
+        return 2
+    print(table(result))
+    print(args.json)
+    for line in worse:
+        print(f"worse: {line}")
+    return 1 if worse else 0
+
+
+def _old(path: Path) -> dict[str, Any]:
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))
+        ratios = old["ratios"]
+        if not all(isinstance(value, int | float) and math.isfinite(value) for value in ratios.values()):
+            raise TypeError
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TilefixError(
+            "is no result of this benchmark", where=path, mend="give the --json of a run before"
+        ) from error
+    loaded: dict[str, Any] = old
+    return loaded
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
