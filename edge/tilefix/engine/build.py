@@ -111,8 +111,9 @@ def prepared_network(
 ) -> bytes:
     """The ONNX network that TensorRT is given: pixels as its input, in the precision that is asked for.
 
-    `data`: the model file at `where`. `write_out`: without the operator that an older parser lacks. Raises `ModelError`
-    when it is no such model, or quantized in a form that TensorRT does not take.
+    `data`: the model file at `where`. `precision`: "fp16" or "int8", or "fp32" to compare with. `write_out`: without
+    the operator that an older parser lacks. Raises `ModelError` when it is no such model, or quantized in a form that
+    TensorRT does not take.
     """
     model = parse_onnx(data, where)
     quantized = bool(check_qdq(model, where).int8)
@@ -126,7 +127,8 @@ def prepared_network(
         take_pixels(model, manifest)
         if write_out:
             write_out_gelu(model)
-        to_half(model)
+        if precision != "fp32":
+            to_half(model)
     except (ValueError, RuntimeError) as error:  # what onnx and numpy raise for a graph that does not fit together
         reason = " ".join(str(error).split())[:200]
         raise EngineError(f"not a model that can be built: {reason}", where=where) from error
