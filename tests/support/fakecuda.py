@@ -53,6 +53,7 @@ class FakeCuda:
     def __init__(self, *, capability: tuple[int, int] = (8, 7), version: int = 12060, graphs: bool = True) -> None:
         self.capability, self.version, self.graphs = capability, version, graphs
         self.name = "a GPU of numpy"
+        self.memory_bytes = 8 << 30
         self.live: dict[int, Any] = {}
         self.fail: list[str] = []
         self.calls: list[str] = []  # copies, launches, kernels, as they begin
@@ -84,6 +85,8 @@ class FakeCuda:
 
     def malloc(self, size_bytes: int) -> int:
         self.need("malloc")
+        if size_bytes > self.memory_bytes:
+            raise CudaFault("CUDA_ERROR_OUT_OF_MEMORY")
         address = next(self._numbers)
         self.live[address] = np.full(size_bytes, POISON, np.uint8)
         return address
@@ -219,6 +222,7 @@ class Result(enum.IntEnum):
 
     CUDA_SUCCESS = 0
     CUDA_ERROR_INVALID_VALUE = 1
+    CUDA_ERROR_OUT_OF_MEMORY = 2
     CUDA_ERROR_INVALID_CONTEXT = 201
     CUDA_ERROR_INVALID_HANDLE = 400
     CUDA_ERROR_ILLEGAL_STATE = 401

@@ -143,7 +143,9 @@ class _Config:
         self.profiles.append(profile)
         return len(self.profiles) - 1
 
-    def create_timing_cache(self, data: bytes) -> _Cache:
+    def create_timing_cache(self, data: bytes) -> _Cache | None:
+        if data and not data.startswith(b"timings of "):
+            return None
         return _Cache(data or f"timings of {self._trt.__version__}\n".encode())
 
     def set_timing_cache(self, cache: _Cache, ignore_mismatch: bool) -> bool:

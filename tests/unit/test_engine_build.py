@@ -221,6 +221,9 @@ def test_timings_are_kept_and_used_again(model: Path, trt: FakeTensorRT, tmp_pat
     trt.__version__ = "10.4.0"
     build_engine(model, "fp16", out, timing_cache=cache)
     assert cache.read_bytes() == b"timings of 10.4.0\nconv 3 us\n"
+    cache.write_bytes(b"something else")
+    build_engine(model, "fp16", out, timing_cache=cache)
+    assert cache.read_bytes() == b"timings of 10.4.0\nconv 3 us\n"
     assert not list(tmp_path.glob("*.partial"))
 
 

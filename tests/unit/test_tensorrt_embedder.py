@@ -190,6 +190,12 @@ def test_an_engine_that_cannot_be_loaded_leaves_nothing_behind(
     assert (cuda.live, cuda.retained, trt.live, cuda.depth()) == ({}, 0, [], 0)
 
 
+def test_a_gpu_that_is_full_says_so(engine: Path, cuda: FakeCuda) -> None:
+    cuda.memory_bytes = 100_000
+    with pytest.raises(EngineError, match=r"allocate 393216 bytes on the GPU: .*CUDA_ERROR_OUT_OF_MEMORY"):
+        open_embedder(engine)
+
+
 def test_threads_take_turns(embedder: TensorRTEmbedder, cuda: FakeCuda) -> None:
     patches, masks = patches_of(1)
     wanted = embedder.embed(patches, masks)

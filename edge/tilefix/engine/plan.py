@@ -71,8 +71,8 @@ def _load_cache(config: Any, path: Path) -> bytes:
     """Gives the configuration the timings in the file, or none where there is no file or it is another version's."""
     data = path.read_bytes() if path.exists() else b""
     cache = config.create_timing_cache(data)
-    if not config.set_timing_cache(cache, ignore_mismatch=False):
-        data = b""  # of another TensorRT or GPU: begun anew, and the file is written over
+    if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
+        data = b""  # no timings, or of another TensorRT or GPU: begun anew, and the file is written over
         config.set_timing_cache(config.create_timing_cache(data), ignore_mismatch=False)
     return data
 
