@@ -245,6 +245,8 @@ def _report(args: argparse.Namespace) -> int:
     from tilefix_training.evaluation import selection
 
     print(table(results))
+    print("\nAgainst the preset without any part, on the same data set, points of R@1:")
+    print(effects(results))
     print("\nWhat choosing an epoch without labels costs, drone to satellite, R@1 of the full gallery:")
     print(selection.table([chosen(result["epochs"]) for result in results]))
     return 0
@@ -279,8 +281,27 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def effects(results: Sequence[Mapping[str, Any]]) -> str:
+    """What each variant gains on its preset's baseline, and the preset `tilefix` on `published`: mean and spread
+    (lowest to highest) over the data sets that both were run on, drone to satellite, last epoch, both galleries."""
+    runs = {
+        (result["variant"], result["seed"]): result["epochs"][-1]["test"]["drone_to_satellite"] for result in results
+    }
+    names = [name for name in variants() if ":" in name and not name.endswith(":baseline")]
+    pairs = [(name, f"{name.split(':')[0]}:baseline") for name in names]
+    pairs += [(f"tilefix:{name}", f"published:{name}") for name in ("baseline", "all")]
+    lines = [f"{'variant':<20}{'against':<22}seeds  full                matched"]
+    for name, other in pairs:
+        seeds = [seed for variant, seed in runs if variant == name and (other, seed) in runs]
+        if not seeds:
+            continue
+        gains = [[runs[name, seed][key] - runs[other, seed][key] for seed in seeds] for key in ("full", "matched")]
+        lines.append(f"{name:<20}{other:<22}{len(seeds):>5}  {_spread(gains[0]):<20}{_spread(gains[1])}")
+    return "\n".join(lines)
+
+
 def _spread(values: Sequence[float]) -> str:
-    return f"{100 * np.mean(values):.1f} ({100 * min(values):.1f}-{100 * max(values):.1f})"
+    return f"{100 * np.mean(values):.1f} ({100 * min(values):.1f} to {100 * max(values):.1f})"
 
 
 if __name__ == "__main__":

@@ -95,6 +95,22 @@ def test_runs_at_one_time_get_the_same_arguments(tmp_path: Path, monkeypatch: py
     assert trained == [("tilefix:all-x", 5, 3), ("tilefix:all-x", 6, 3)]
 
 
+def test_effects_are_differences_on_the_same_data_set() -> None:
+    def run(variant: str, seed: int, full: float) -> dict[str, object]:
+        score = {"full": full, "matched": full + 0.1}
+        return {"variant": variant, "seed": seed, "epochs": [{"test": {"drone_to_satellite": score}}]}
+
+    runs = [run("tilefix:baseline", 1, 0.3), run("tilefix:baseline", 2, 0.5), run("tilefix:baseline", 3, 0.9)]
+    runs += [run("tilefix:+ple", 1, 0.32), run("tilefix:+ple", 2, 0.51), run("published:baseline", 3, 0.4)]
+    rows = ablate.effects(runs).splitlines()[1:]
+    assert [row.split()[:3] for row in rows] == [
+        ["tilefix:+ple", "tilefix:baseline", "2"],
+        ["tilefix:baseline", "published:baseline", "1"],
+    ]
+    assert "1.5 (1.0 to 2.0)" in rows[0]
+    assert "50.0 (50.0 to 50.0)" in rows[1]
+
+
 def test_bad_arguments_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ablate.main(["run", "mine:all", "--out", str(tmp_path)]) == 2
     assert "mine:all is no variant" in capsys.readouterr().err
