@@ -265,8 +265,8 @@ def text(found: dict[str, Any]) -> str:
                 f"{run['provider']:<12}{run['precision']:<6}{run['threads']:>8}{run['wall_min_ms']:>14.2f}"
                 f"{run['wall_p50_ms']:>9.2f}{run['wall_p95_ms']:>9.2f}{run['processor_p50_ms']:>10.2f}"
                 f"{run['processor_p50_ratio']:>8.2f}{run['wall_min_ratio']:>8.2f}{run['of_the_model_mib']:>8.0f}"
-                f"{agreed['cosine_min']:>9.4f}{-agreed['recall_lost_points']:>+8.1f}"
-                f"{-agreed['localisation_lost_points']:>+8.1f}"
+                f"{agreed['cosine_min']:>9.4f}{0.0 - agreed['recall_lost_points']:>+8.1f}"
+                f"{0.0 - agreed['localisation_lost_points']:>+8.1f}"
             )
         lines.append("")
     facts = found["machine"]

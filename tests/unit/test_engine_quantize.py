@@ -37,7 +37,8 @@ def test_every_layer_but_depthwise_is_quantized_where_that_changes_nothing(tmp_p
     assert (result.int8, result.left_float) == (("stem", "first", "second"), ("depthwise",))
     assert result.agreement.cosine_min >= INT8.cosine
     assert check_qdq(parse_onnx(result.file.read_bytes(), "q"), "q").int8 == result.int8
-    assert "3 layers in int8, 1 in float" in summary(result)
+    assert result.sensitive == ()
+    assert "3 layers in int8; in float 1 depthwise ones and 0 that" in summary(result)
     manifest = load_manifest(result.file.with_suffix(".json"))
     plain = load_manifest(model.with_suffix(".json"))
     assert manifest == result.manifest
@@ -59,6 +60,7 @@ def test_equal_input_gives_equal_bytes(tmp_path: Path, patches: Patches) -> None
 def test_the_layer_that_suffers_is_left_in_float(tmp_path: Path, patches: Patches) -> None:
     result = quantize(small_model(tmp_path, outlier=3000.0), patches, tmp_path / "q.onnx")
     assert (result.int8, result.left_float) == (("stem", "first"), ("depthwise", "second"))
+    assert result.sensitive == ("second",)
     assert "in float: second" in summary(result)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -27,7 +26,8 @@ class Backend:
     mend: str
 
 
-# Suffix of the model file -> provider -> its adapter.
+# Suffix of the model file -> provider -> its adapter. The first is the one that "auto" takes: the best that was measured
+# and is always there (docs/engine.md).
 BACKENDS = {
     ".onnx": {
         "onnxruntime": Backend("tilefix.embedders.onnx", "OnnxEmbedder", "pip install onnxruntime"),
@@ -83,7 +83,7 @@ def open_model_files(model: str | Path | None = None) -> tuple[ModelManifest, Pa
 def open_embedder(model: str | Path | None = None, provider: str = AUTO) -> Embedder:
     """The embedder of a model: `None` or "default", a shipped model's name, or the path of a model file or its .json.
 
-    `provider`: the runtime, one of `PROVIDERS`; "auto" takes the one that `docs/engine.md` found best. Raises
+    `provider`: the runtime, one of `PROVIDERS`; "auto" takes the first that runs the file. Raises
     `ModelError` when the manifest is missing or wrong, when the model file does not have the manifest's SHA-256, when
     its inputs and outputs are not what the manifest says, or when the provider is not installed or cannot run it.
     """
@@ -95,20 +95,9 @@ def open_embedder(model: str | Path | None = None, provider: str = AUTO) -> Embe
             where=file,
             mend=f"use one of {', '.join([AUTO, *providers])}",
         )
-    if provider == AUTO:
-        provider = _best(file.suffix, manifest)
-    backend = providers[provider]
+    backend = providers[next(iter(providers)) if provider == AUTO else provider]
     try:
         module = importlib.import_module(backend.module)
     except ImportError as error:
         raise ModelError(f"the provider {provider!r} cannot be loaded: {error}", mend=backend.mend) from error
     return cast(Embedder, getattr(module, backend.adapter)(manifest, file))
-
-
-def _best(suffix: str, manifest: ModelManifest) -> str:
-    """The provider that was measured best (docs/engine.md), of those that are installed: OpenVINO for quantized files,
-    which ONNX Runtime runs slower than FP32; the first of the table for all else."""
-    quantized = manifest.descriptors_of is not None
-    if suffix == ".onnx" and quantized and importlib.util.find_spec("openvino") is not None:
-        return "openvino"
-    return next(iter(BACKENDS[suffix]))

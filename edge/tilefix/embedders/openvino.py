@@ -1,4 +1,4 @@
-"""Descriptors by OpenVINO on the CPU: the faster runtime of quantized files there (docs/engine.md)."""
+"""Descriptors by OpenVINO on the CPU, on request: docs/engine.md says how it compares."""
 
 from __future__ import annotations
 

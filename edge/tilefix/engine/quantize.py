@@ -40,13 +40,15 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Result:
-    """What was written. `int8`, `left_float`: names of the layers."""
+    """What was written. `int8`, `left_float`: names of the layers; `sensitive`: of the latter, those that are in float
+    because the descriptors would change too much."""
 
     file: Path
     manifest: ModelManifest
     agreement: Agreement
     int8: tuple[str, ...]
     left_float: tuple[str, ...]
+    sensitive: tuple[str, ...]
 
 
 def quantize(
@@ -84,12 +86,12 @@ def quantize(
         yardstick = Yardstick(OnnxEmbedder(manifest, file), kept_back.images, kept_back.masks, held_out)
         tell("calibrating", 0.0)
         full = _calibrated(original, used, manifest, Path(folder), file)
-        best, agreement = _within(full, original, yardstick, trial, kept_back, limits, tell)
+        best, agreement, sensitive = _within(full, original, yardstick, trial, kept_back, limits, tell)
         layers = check_qdq(best, out)
         made = trial.manifest_of(best, out.name)
         written = trial.file_of(best).read_bytes()
     _write(out, written, made)
-    return Result(out, made, agreement, layers.int8, layers.left_float)
+    return Result(out, made, agreement, layers.int8, layers.left_float, sensitive)
 
 
 class _Trial:
@@ -172,8 +174,8 @@ def _within(
     patches: Patches,
     limits: Limits,
     tell: Progress,
-) -> tuple[ModelProto, Agreement]:
-    """The model with as few layers in float as hold the limits, worst first."""
+) -> tuple[ModelProto, Agreement, tuple[str, ...]]:
+    """The model with as few layers in float as hold the limits, worst first, and their names."""
     names = check_qdq(full, "the quantized model").int8
     if not names:
         raise ModelError("has no layer that can be quantized", mend="give a network of convolutions or linear layers")
@@ -193,7 +195,7 @@ def _within(
             f"cannot be quantized without changing what it describes: {broken}",
             mend="calibrate with more patches of the kind that will be flown over",
         )
-    return model, agreement
+    return model, agreement, worst[:left]
 
 
 def _by_harm(
@@ -240,6 +242,11 @@ def _quiet() -> Iterator[None]:
 
 def summary(result: Result) -> str:
     """What a person reads."""
-    lines = [f"{result.file}: {len(result.int8)} layers in int8, {len(result.left_float)} in float"]
-    lines += [f"  in float: {name}" for name in result.left_float]
-    return "\n".join([*lines, f"  against the FP32 model: {result.agreement}"])
+    float_only = len(result.left_float) - len(result.sensitive)
+    lines = [
+        f"{result.file}: {len(result.int8)} layers in int8; in float {float_only} depthwise ones and "
+        f"{len(result.sensitive)} that would change the descriptors",
+        *(f"  in float: {name}" for name in result.sensitive),
+        f"  against the FP32 model: {result.agreement}",
+    ]
+    return "\n".join(lines)
