@@ -26,8 +26,8 @@ class Backend:
     mend: str
 
 
-# Suffix of the model file -> provider -> its adapter. The first is the one that "auto" takes: the best that was measured
-# and is always there (docs/engine.md).
+# Suffix of the model file -> provider -> its adapter. "auto" takes the first: the best that was measured, of those that
+# are always there (docs/engine.md).
 BACKENDS = {
     ".onnx": {
         "onnxruntime": Backend("tilefix.embedders.onnx", "OnnxEmbedder", "pip install onnxruntime"),
