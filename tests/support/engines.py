@@ -44,12 +44,13 @@ def small_model(folder: Path, *, patch_px: int = 64, name: str = "small") -> Pat
         "w1": rng.normal(size=(width, 3, cell, cell)).astype(np.float32) / cell,
         "b1": rng.normal(size=width).astype(np.float32),
         "w2": rng.normal(size=(24, width, 1, 1)).astype(np.float32),
+        "b2": rng.normal(size=24).astype(np.float32),
         "least": np.float32(1e-6),
     }
     nodes = [
         helper.make_node("Conv", ["values", "w1", "b1"], ["c1"], name="conv1", strides=[cell, cell]),
         helper.make_node("Gelu", ["c1"], ["g1"], name="gelu1"),
-        helper.make_node("Conv", ["g1", "w2"], ["c2"], name="conv2"),
+        helper.make_node("Conv", ["g1", "w2", "b2"], ["c2"], name="conv2"),
         helper.make_node("Flatten", ["c2"], ["flat"], name="flat"),
         helper.make_node("ReduceL2", ["flat", "axis"], ["norm"], name="norm", keepdims=1),
         helper.make_node("Max", ["norm", "least"], ["length"], name="length"),

@@ -113,7 +113,9 @@ def quantized_network(scale: float, *, opset: int = 20) -> Any:
         helper.make_node("DequantizeLinear", ["xq", "scale_x", "zero"], ["xd"], name="dq"),
         helper.make_node("DequantizeLinear", ["weights", "scale_w", "zeros"], ["wd"], name="dqw", axis=1),
         helper.make_node("MatMul", ["xd", "wd"], ["product"], name="matmul"),
-        helper.make_node("Identity", ["product"], ["y"], name="out"),
+        helper.make_node("QuantizeLinear", ["product", "scale_x", "zero"], ["pq"], name="q2"),
+        helper.make_node("DequantizeLinear", ["pq", "scale_x", "zero"], ["pd"], name="dq2"),
+        helper.make_node("Identity", ["pd"], ["y"], name="out"),
     ]
     graph = helper.make_graph(
         nodes,
@@ -134,6 +136,16 @@ def test_scales_are_half_precision_where_that_keeps_them(scale: float, half: boo
     assert types["xd"] == types["product"] == onnx.TensorProto.FLOAT16
     assert types["wd"] == (onnx.TensorProto.FLOAT16 if half else onnx.TensorProto.FLOAT)
     assert types["weights"] == types["xq"] == onnx.TensorProto.INT8
+    assert types["pd"] == onnx.TensorProto.FLOAT  # after the last multiplication nothing needs to be quick
+
+
+def test_outputs_keep_their_type() -> None:
+    model = quantized_network(0.01)
+    del model.graph.node[4:]
+    model.graph.node[3].output[0] = "y"
+    to_half(model)
+    onnx.checker.check_model(model, full_check=True)
+    assert kinds(model)["y"] == onnx.TensorProto.FLOAT
 
 
 def test_a_quantized_network_of_an_old_opset_is_refused() -> None:
