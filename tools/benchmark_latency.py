@@ -48,7 +48,7 @@ from latency_rig import (
 )
 from latency_scene import Scene, generated_scene
 from machine import facts_of_this_machine
-from tilefix.embedders import open_embedder
+from tilefix.embedders import manifest_path, open_embedder, open_model_files
 from tilefix.errors import FlightError, TilefixError
 from tilefix.flight import Flight, open_flight
 from tilefix.links.mavlink import MavlinkLink
@@ -95,16 +95,21 @@ def measure(options: Options, scene: Callable[[Embedder], Scene]) -> dict[str, A
     """Everything measured, as it stands in the JSON file. Raises `TilefixError`."""
     if options.opencv_threads is not None:
         cv2.setNumThreads(options.opencv_threads)
-    embedders = {name: open_embedder(options.model, provider=name) for name in options.providers}
+    embedders = {}
+    for name in options.providers:
+        provider, _, model = name.partition("=")
+        embedders[name] = open_embedder(model or options.model, provider=provider)
     first = next(iter(embedders.values()))
     where = scene(first)
-    package = MapPackage.open(where.map, model=first.manifest)
+    for embedder in embedders.values():
+        package = MapPackage.open(where.map, model=embedder.manifest)
     flight = open_flight(where.flight)
     _refuse_unusable(flight)
     facts = facts_of_this_machine()
     told = sensors.clocks()
-    model_file = Path(getattr(first, "file", "")) if getattr(first, "file", None) else _onnx_of(options.model)
-    floor = Floor(facts["threads"]["onnxruntime"], facts["threads"]["onnxruntime"], embedders, model_file)
+    threads = facts["threads"]["onnxruntime"]
+    own = options.providers[0].partition("=")[2]
+    floor = Floor(threads, threads, embedders, _onnx_of(own or options.model))
     run = _Run(options, where, package, flight, embedders, floor)
     run.fly()
     grid = package.grid
@@ -130,11 +135,7 @@ def measure(options: Options, scene: Callable[[Embedder], Scene]) -> dict[str, A
 
 def _onnx_of(model: str | None) -> Path | None:
     """The ONNX file of a model, to count its arithmetic."""
-    from tilefix.embedders import manifest_path
-    from tilefix.manifest import load_manifest
-
-    path = manifest_path(model)
-    file = path.with_name(load_manifest(path).file)
+    file = open_model_files(model)[1]
     return file if file.suffix == ".onnx" else None
 
 
@@ -401,7 +402,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", help="a shipped name, or a model file (.onnx, .engine, .json)")
     parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="its file of that precision")
     parser.add_argument("--provider", default="auto", help="runtime of the network")
-    parser.add_argument("--compare", metavar="PROVIDERS", help="several runtimes side by side, separated by commas")
+    parser.add_argument("--compare", metavar="A,B", help="runtimes side by side, each PROVIDER or PROVIDER=MODEL")
     parser.add_argument("--map", type=Path, help="map package (with --flight)")
     parser.add_argument("--flight", type=Path, help="flight folder over that map; default: a generated one")
     parser.add_argument("--frames", type=int, help="frames to measure in each lane, instead of --seconds")
@@ -438,7 +439,10 @@ def options_of(args: argparse.Namespace) -> Options:
             raise TilefixError(f"{name} {value:g} is out of range", mend=f"give {low:g} to {high:g}")
     providers = tuple(one.strip() for one in (args.compare or args.provider).split(","))
     if "" in providers or len(set(providers)) != len(providers) or (args.compare and len(providers) < 2):
-        raise TilefixError(f"--compare {args.compare!r} is no list of providers", mend="give --compare a,b")
+        raise TilefixError(
+            f"--compare {args.compare!r} is no list of providers",
+            mend="give --compare A,B, each PROVIDER or PROVIDER=MODEL",
+        )
     mode = "track" if args.soak is not None and args.mode == "both" else args.mode
     if args.compare and args.mode == "both":
         mode = "search"  # only there the network runs
@@ -449,18 +453,19 @@ def options_of(args: argparse.Namespace) -> Options:
 
 
 def _model_of(model: str | None, precision: str | None) -> str | None:
-    """The model's file of that precision: NAME-int8.onnx beside NAME.onnx; fp32 is the plain one."""
-    from tilefix.embedders import manifest_path
-
+    """The model's file of that precision, as `tilefix engine` names it: NAME-int8 here or beside NAME; fp32 is NAME."""
     if precision in (None, "fp32"):
         return model
     plain = manifest_path(model)
-    found = sorted(plain.parent.glob(f"{plain.stem}*{precision}*.json"))
-    if len(found) != 1:
-        raise TilefixError(
-            f"{len(found)} models of precision {precision} beside it", where=plain, mend="give its file as --model"
-        )
-    return str(found[0])
+    for folder in (Path(), plain.parent):
+        found = folder / f"{plain.stem}-{precision}.json"
+        if found.is_file():
+            return str(found)
+    raise TilefixError(
+        f"no {plain.stem}-{precision}.json here or beside it",
+        where=plain,
+        mend="make it with tilefix engine, or give its file as --model",
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,10 +10,8 @@ half and of quarter size are searched through faiss and scored by how many of th
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +22,8 @@ import numpy as np
 
 import sensors
 from latency_floor import Pair, timed
-from machine import facts_of_this_machine
+from machine import facts_of_this_machine, report
 from tilefix.errors import TilefixError
-from tilefix.replay import write_results
 from tilefix.tileindex import TileIndex
 from tilefix.types import Float32Array, IntArray
 
@@ -205,7 +202,7 @@ def table(result: Mapping[str, Any]) -> str:
     return "\n".join([*lines, f"{facts['cpu']}, one thread, load {facts['load_before']} before"])
 
 
-def _options(argv: Sequence[str] | None) -> tuple[Options, Path]:
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure the search over many tiles on this machine.")
     parser.add_argument("--json", type=Path, default=Path("out/bench/search.json"), help="the file to write")
     parser.add_argument("--tiles", type=int, default=1_000_000)
@@ -213,7 +210,10 @@ def _options(argv: Sequence[str] | None) -> tuple[Options, Path]:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--prior-m", type=float, default=1000.0, help="radius around a place")
     parser.add_argument("--codes", default=",".join(CODES), help="smaller codes to compare; empty for none")
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def _options(args: argparse.Namespace) -> Options:
     codes = tuple(one for one in args.codes.split(",") if one)
     for name, value, low, high in (
         ("--tiles", args.tiles, 1000, 10_000_000),
@@ -225,23 +225,13 @@ def _options(argv: Sequence[str] | None) -> tuple[Options, Path]:
             raise TilefixError(f"{name} {value:g} is out of range", mend=f"give {low:g} to {high:g}")
     if unknown := [one for one in codes if one not in CODES]:
         raise TilefixError(f"no code {', '.join(unknown)}", mend=f"give some of {', '.join(CODES)}")
-    return Options(args.tiles, args.dim, args.repeats, args.prior_m, codes), args.json
+    return Options(args.tiles, args.dim, args.repeats, args.prior_m, codes)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the table and writes the JSON file; 2 with one clear line when something is wrong."""
-    try:
-        options, out = _options(argv)
-        begun_s = time.monotonic()
-        result = measure(options)
-        result["seconds"] = round(time.monotonic() - begun_s, 1)
-        write_results(out.parent, {out.name: json.dumps(result, indent=2) + "\n"})
-    except TilefixError as error:
-        print(f"benchmark_search: {error}", file=sys.stderr)
-        return 2
-    print(table(result))
-    print(out)
-    return 0
+    args = _arguments(argv)
+    return report("benchmark_search", args.json, lambda: measure(_options(args)), table)
 
 
 def _say(line: str) -> None:

@@ -67,7 +67,7 @@ def _floor(floor: Mapping[str, Any]) -> list[str]:
     reference, gemm, read = floor["reference"], floor["gemm"], floor["read"]
     lines = [
         f"reference: {reference['network']}, {reference['parameters'] / 1e6:.1f} M parameters, {reference['gmac']:.2f} "
-        f"GMAC: {reference['p50_ms']:.1f} ms, {reference['p50_cpu_ms']:.1f} of processor time ({reference['runs']} runs)",
+        f"GMAC: {reference['p50_ms']:.1f} ms, {reference['p50_cpu_ms']:.1f} of processor ({reference['runs']} runs)",
         f"this machine: {gemm['cpu_gflops']:.0f} GFLOP/s in a matrix product, "
         f"{read['cpu_gb_per_s']:.1f} GB/s read, of processor time",
     ]

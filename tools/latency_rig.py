@@ -1,9 +1,9 @@
 """The daemon on a test bench: its real threads, link and publisher, fed with a recorded flight, every frame noted.
 
 Time is the flight's: it stands still while the bench itself works between frames (decoding, measuring what the machine
-can do). With the pace "realtime" a frame that is due while the worker is busy is dropped, as a camera's would be. With the
-pace "full" time also stands still while a frame is looked at, and leaps to the next exposure instead of waiting for it:
-every frame comes, in order, however slow or busy the machine is.
+can do). With the pace "realtime" a frame that is due while the worker is busy is dropped, as a camera's would be. With
+the pace "full" time also stands still while a frame is looked at, and leaps to the next exposure instead of waiting for
+it: every frame comes, in order, however slow or busy the machine is.
 """
 
 from __future__ import annotations

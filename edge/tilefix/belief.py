@@ -151,7 +151,7 @@ class Belief:
     def _normalise(self) -> None:
         top = max(float(self._log.max()), self._nowhere)
         mass = self._log - np.float32(top)
-        total = float(np.exp(mass, out=mass).sum(dtype=np.float64)) + math.exp(self._nowhere - top)
+        total = float(np.exp(mass, out=mass).sum()) + math.exp(self._nowhere - top)
         shift = top + math.log(total)
         anywhere = math.log(ANYWHERE_SHARE * (1.0 - NOWHERE_PRIOR) / self._log.size)
         self._log -= np.float32(shift)
@@ -208,8 +208,7 @@ class Belief:
         mass = self.log_posterior()
         top = max(float(mass.max()), self._nowhere)
         mass -= np.float32(top)
-        np.exp(mass, out=mass)
-        total = float(mass.sum(dtype=np.float64)) + math.exp(self._nowhere - top)
+        total = float(np.exp(mass, out=mass).sum()) + math.exp(self._nowhere - top)
         row, column = self.cell_of(east_m, north_m)
         reach = math.ceil(radius_m / self.cell_m)
         here = mass[max(row - reach, 0) : max(row + reach + 1, 0), max(column - reach, 0) : max(column + reach + 1, 0)]

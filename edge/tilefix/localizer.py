@@ -27,7 +27,7 @@ from tilefix.settings import LocalizerSettings
 from tilefix.tileindex import TileIndex
 from tilefix.timing import StageTimer
 from tilefix.track import MapOffset, Odometry
-from tilefix.trial import Trial, trial_at, try_out
+from tilefix.trial import Trial, correlation_at, try_out
 from tilefix.types import (
     FIX_MAX_MATCH_AGE_S,
     Covariance,
@@ -351,12 +351,11 @@ class Localizer:
         turn = self._probe % 2 == 0
         step = 3.0 if turn else 0.03
         east_m, north_m = peak.east_m - seen.offset_m[0], peak.north_m - seen.offset_m[1]
-        spread = peak.correlation / peak.z_score
         scores = []
         for side in (-1.0, 1.0):
             turn_deg, scale = (side * step, 1.0) if turn else (0.0, 1.0 + side * step)
-            trial = trial_at(seen, east_m, north_m, spread, self._belief.cell_m, turn_deg, scale, peak.z_score)
-            scores.append(-1.0 if trial is None else trial.peak.correlation)
+            correlation = correlation_at(seen, east_m, north_m, self._belief.cell_m, turn_deg, scale)
+            scores.append(-1.0 if correlation is None else correlation)
         curvature = scores[0] - 2.0 * peak.correlation + scores[1]
         if curvature < 0.0:
             shift = step * max(-1.0, min(1.0, 0.5 * (scores[0] - scores[1]) / curvature))

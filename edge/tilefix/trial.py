@@ -51,6 +51,27 @@ def trial_at(
 ) -> Trial | None:
     """The best match within about `reach_m` of the vehicle's place, under one heading and height error; `None` off
     the map. `spread`: of the scores that do not match. `plain_z`: the score without any error, when it is known."""
+    found = _around(seen, east_m, north_m, reach_m, turn_deg, scale)
+    if found is None:
+        return None
+    template, surface = found
+    at = divmod(int(np.nanargmax(surface.values)), surface.values.shape[1])
+    peak = refine_peak(surface, at[0], at[1], spread)
+    plain_z = peak.z_score if plain_z is None else plain_z
+    return Trial(peak, turn_deg, scale, plain_z, template, surface, seen.correlator)
+
+
+def correlation_at(
+    seen: Look, east_m: float, north_m: float, reach_m: float, turn_deg: float, scale: float
+) -> float | None:
+    """Only the correlation of what `trial_at` gives."""
+    found = _around(seen, east_m, north_m, reach_m, turn_deg, scale)
+    return None if found is None else float(np.nanmax(found[1].values))
+
+
+def _around(
+    seen: Look, east_m: float, north_m: float, reach_m: float, turn_deg: float, scale: float
+) -> tuple[Template, Surface] | None:
     level = seen.correlator.level
     template = seen.template
     if turn_deg or scale != 1.0:
@@ -60,10 +81,7 @@ def trial_at(
     surface = seen.correlator.search(template, column - reach, row - reach, 2 * reach + 1, 2 * reach + 1)
     if not surface.values.size or not np.isfinite(surface.values).any():
         return None
-    at = divmod(int(np.nanargmax(surface.values)), surface.values.shape[1])
-    peak = refine_peak(surface, at[0], at[1], spread)
-    plain_z = peak.z_score if plain_z is None else plain_z
-    return Trial(peak, turn_deg, scale, plain_z, template, surface, seen.correlator)
+    return template, surface
 
 
 def try_out(

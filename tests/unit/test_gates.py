@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from support.scenes import noise_ground
-from tilefix.gates import picture_refusal, state_refusal
+from tilefix.gates import _percentile, picture_refusal, state_refusal
 from tilefix.types import Reason, VehicleState
 
 PICTURE = noise_ground(2, 300)
@@ -51,3 +51,10 @@ def test_unusable_pictures_are_refused(image, reason) -> None:
 def test_unknown_state_is_refused(missing, reason) -> None:
     known = {"at_ns": 0, "roll_deg": 0.0, "pitch_deg": 0.0, "yaw_deg": 0.0, "agl_m": 50.0}
     assert state_refusal(VehicleState(**(known | missing))) is reason
+
+
+@pytest.mark.parametrize("size", [1, 2, 40, 41, 1000])
+def test_percentiles_from_counts_are_those_of_the_levels(size) -> None:
+    levels = np.random.default_rng(size).integers(0, 256, size)
+    counts = np.bincount(levels, minlength=256)
+    assert _percentile(counts, 95.0) == pytest.approx(np.percentile(levels, 95.0))
