@@ -41,7 +41,7 @@ from tilefix.types import UInt8Array
 
 SHIPPED = "default"
 PROVIDERS = ("onnxruntime", "openvino")
-FP32, INT8 = "fp32", "int8"
+FP32, INT8, INT8_DEPTHWISE = "fp32", "int8", "int8+dw"
 CALIBRATION_SEED = 1900  # a validation world: neither of those that quantization is checked by, nor of those below
 SCORED_SEED = 9990
 CALIBRATION_QUERIES = 64
@@ -83,7 +83,7 @@ class Way:
         return embedder
 
 
-def prepare(name: str, px: int, patches: int, folder: Path) -> Subject:
+def prepare(name: str, px: int, patches: int, depthwise: bool, folder: Path) -> Subject:
     """A model and its int8 file in `folder`. Raises `ConfigError` for a name that is not known."""
     if name == SHIPPED:
         manifest, file = open_model_files(None)
@@ -95,7 +95,11 @@ def prepare(name: str, px: int, patches: int, folder: Path) -> Subject:
     _say(f"quantizing {name}")
     begun_s = time.monotonic()
     result = quantize(file, calibration, folder / f"{manifest.name}-int8.onnx")
-    return Subject(name, weights, {FP32: file, INT8: result.file}, result, time.monotonic() - begun_s)
+    subject = Subject(name, weights, {FP32: file, INT8: result.file}, result, time.monotonic() - begun_s)
+    if depthwise:
+        out = folder / f"{manifest.name}-int8-dw.onnx"
+        subject.files[INT8_DEPTHWISE] = quantize(file, calibration, out, depthwise=True).file
+    return subject
 
 
 def _random(name: str, px: int, folder: Path) -> Path:
@@ -198,7 +202,7 @@ def measure_subject(subject: Subject, args: argparse.Namespace, worlds: Sequence
     yardstick = None
     agreements: dict[tuple[str, str], dict[str, Any]] = {}
     for threads in args.threads:
-        ways = [Way(provider, precision, threads) for provider in providers for precision in (FP32, INT8)]
+        ways = [Way(provider, precision, threads) for provider in providers for precision in subject.files]
         _say(f"{subject.name}: {args.repeats} patches each way, {threads} threads")
         latency = measure_latency(ways, subject, worlds[0].patches[:1], args.repeats)
         base = latency[ways[0]]
@@ -238,7 +242,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     subjects = []
     with tempfile.TemporaryDirectory() as scratch:
         for name in args.models:
-            subject = prepare(name, args.px, args.patches, Path(scratch))
+            subject = prepare(name, args.px, args.patches, args.depthwise, Path(scratch))
             worlds = held_out_worlds(
                 subject.manifest(FP32), seeds=range(SCORED_SEED, SCORED_SEED + args.worlds), queries=args.queries
             )
@@ -256,13 +260,13 @@ def text(found: dict[str, Any]) -> str:
             f"{len(one['layers_float'])} in float; file {one['file_mib'][FP32]} -> {one['file_mib'][INT8]} MiB",
             f"FP32 finds {100 * recall['recall_1']:.1f} / {100 * recall['recall_10']:.1f} % (R@1 / R@10) and localises "
             f"{100 * recall['localised']:.1f} % of {one['queries']} held-out patches",
-            f"{'':<18}{'threads':>8}{'wall ms: min':>14}{'p50':>9}{'p95':>9}{'proc. ms':>10}{'ratio':>8}{'of min':>8}"
+            f"{'':<20}{'threads':>8}{'wall ms: min':>14}{'p50':>9}{'p95':>9}{'proc. ms':>10}{'ratio':>8}{'of min':>8}"
             f"{'MiB':>8}{'cosine':>9}{'recall':>8}{'local.':>8}",
         ]
         for run in one["runs"]:
             agreed = run["agreement"]
             lines.append(
-                f"{run['provider']:<12}{run['precision']:<6}{run['threads']:>8}{run['wall_min_ms']:>14.2f}"
+                f"{run['provider']:<12}{run['precision']:<8}{run['threads']:>8}{run['wall_min_ms']:>14.2f}"
                 f"{run['wall_p50_ms']:>9.2f}{run['wall_p95_ms']:>9.2f}{run['processor_p50_ms']:>10.2f}"
                 f"{run['processor_p50_ratio']:>8.2f}{run['wall_min_ratio']:>8.2f}{run['of_the_model_mib']:>8.0f}"
                 f"{agreed['cosine_min']:>9.4f}{0.0 - agreed['recall_lost_points']:>+8.1f}"
@@ -292,6 +296,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--px", type=int, default=256, help="side of the patches of backbones with random weights")
     parser.add_argument("--patches", type=int, default=128, help="to calibrate with")
+    parser.add_argument("--depthwise", action="store_true", help="also with depthwise convolutions in int8")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeats", type=int, default=50)
     parser.add_argument("--worlds", type=int, default=2, help="held-out maps, from seed 9990 on")

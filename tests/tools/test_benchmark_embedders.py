@@ -24,12 +24,13 @@ def test_every_way_is_measured_beside_fp32(
     monkeypatch.setattr(benchmark_embedders, "open_model_files", lambda _: (manifest, model))
     monkeypatch.setattr(benchmark_embedders, "_installed", lambda name: name == "onnxruntime")
     out = tmp_path / "bench" / "embedders.json"
-    assert benchmark_embedders.main([*LITTLE, "--out", str(out)]) == 0
+    assert benchmark_embedders.main([*LITTLE, "--depthwise", "--out", str(out)]) == 0
     (found,) = json.loads(out.read_text())["models"]
     assert (found["weights"], found["patch_px"], found["queries"]) == ("trained", PATCH_PX, 5)
     assert (found["layers_int8"], found["layers_float"]) == (3, ["depthwise"])
-    plain, quantized = found["runs"]
-    assert (plain["precision"], quantized["precision"]) == ("fp32", "int8")
+    plain, quantized, whole = found["runs"]
+    assert (plain["precision"], quantized["precision"], whole["precision"]) == ("fp32", "int8", "int8+dw")
+    assert whole["agreement"] != quantized["agreement"]
     assert plain["processor_p50_ratio"] == plain["wall_min_ratio"] == 1.0
     assert plain["agreement"]["cosine_min"] == pytest.approx(1.0, abs=1e-6)
     assert 0.98 < quantized["agreement"]["cosine_min"] < 1.0

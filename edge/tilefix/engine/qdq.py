@@ -213,12 +213,12 @@ def is_depthwise(node: NodeProto, constants: Mapping[str, TensorProto]) -> bool:
     return node.op_type == "Conv" and group > 1 and constants[node.input[1]].dims[1] == 1
 
 
-def layers_to_quantize(model: ModelProto) -> Iterator[NodeProto]:
-    """The layers to quantize: convolutions and linear layers with constant weights, but for depthwise convolutions."""
+def layers_to_quantize(model: ModelProto, *, depthwise: bool = False) -> Iterator[NodeProto]:
+    """The layers to quantize: convolutions and linear layers with constant weights; depthwise ones only if asked."""
     constants = constants_of(model.graph)
     for node in model.graph.node:
         weighted = node.op_type in WEIGHTED and len(node.input) > 1 and node.input[1] in constants
-        if weighted and not is_depthwise(node, constants):
+        if weighted and (depthwise or not is_depthwise(node, constants)):
             yield node
 
 

@@ -58,13 +58,14 @@ def quantize(
     *,
     held_out: Sequence[HeldOut] = (),
     limits: Limits = INT8,
+    depthwise: bool = False,
     progress: Progress | None = None,
 ) -> Result:
     """Writes `out` (NAME-int8.onnx in the working folder unless given) with its manifest beside it.
 
-    Every fourth patch of `calibration` is kept back and checked with, as are the held-out maps. Equal input gives equal
-    bytes. Raises `ModelError` for a model that is quantized already or is none, and where no mixture holds the limits;
-    then nothing is written.
+    Every fourth patch of `calibration` is kept back and checked with, as are the held-out maps. `depthwise`: those
+    convolutions in int8 too, to measure what that costs. Equal input gives equal bytes. Raises `ModelError` for a
+    model that is quantized already or is none, and where no mixture holds the limits; then nothing is written.
     """
     tell = progress or (lambda _what, _done: None)
     manifest, file = open_model_files(model)
@@ -85,7 +86,7 @@ def quantize(
         tell("describing with the FP32 model", 0.0)
         yardstick = Yardstick(OnnxEmbedder(manifest, file), kept_back.images, kept_back.masks, held_out)
         tell("calibrating", 0.0)
-        full = _calibrated(original, used, manifest, Path(folder), file)
+        full = _calibrated(original, used, manifest, Path(folder), file, depthwise)
         best, agreement, sensitive = _within(full, original, yardstick, trial, kept_back, limits, tell)
         layers = check_qdq(best, out)
         made = trial.manifest_of(best, out.name)
@@ -119,7 +120,9 @@ class _Trial:
         return OnnxEmbedder(self.manifest_of(model, file.name), file)
 
 
-def _calibrated(model: ModelProto, used: Patches, manifest: ModelManifest, folder: Path, where: Path) -> ModelProto:
+def _calibrated(
+    model: ModelProto, used: Patches, manifest: ModelManifest, folder: Path, where: Path, depthwise: bool
+) -> ModelProto:
     """The model with every layer quantized, scales calibrated on the patches. ONNX Runtime's quantizer does it."""
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -146,7 +149,7 @@ def _calibrated(model: ModelProto, used: Patches, manifest: ModelManifest, folde
                 Reader(),
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=list(QUANTIZED_OPS),
-                nodes_to_quantize=[node.name for node in layers_to_quantize(model)],
+                nodes_to_quantize=[node.name for node in layers_to_quantize(model, depthwise=depthwise)],
                 per_channel=True,
                 activation_type=QuantType.QInt8,
                 weight_type=QuantType.QInt8,
