@@ -208,7 +208,7 @@ def measure_subject(subject: Subject, args: argparse.Namespace, worlds: Sequence
         base = latency[ways[0]]
         for way in ways:
             if yardstick is None:
-                _say(f"{subject.name}: describing the held-out maps")
+                _say(f"{subject.name}: describing the held-out maps with each runtime and precision")
                 yardstick = Yardstick(way.open(subject), held_out=worlds)
             key = (way.provider, way.precision)
             if key not in agreements:

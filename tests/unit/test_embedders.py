@@ -12,6 +12,7 @@ from typing import Any
 import onnxruntime as ort
 import pytest
 
+from support.networks import small_model
 from tilefix.embedders import BACKENDS, SHIPPED_FOLDER, SHIPPED_MODEL, Backend, manifest_path, open_embedder
 from tilefix.errors import ModelError
 
@@ -148,3 +149,17 @@ def test_without_openvino_the_mend_is_said(model: Path, monkeypatch: pytest.Monk
     monkeypatch.delitem(sys.modules, "tilefix.embedders.openvino", raising=False)
     with pytest.raises(ModelError, match=r"'openvino' cannot be loaded: .*\(pip install 'tilefix\[openvino\]'\)"):
         open_embedder(model, "openvino")
+
+
+def test_weights_in_another_file_are_not_read(tmp_path: Path, provider: str) -> None:
+    onnx = pytest.importorskip("onnx", reason="the extra engine is not installed")
+    file = small_model(tmp_path)
+    network = onnx.load(file)
+    weights = network.graph.initializer[0]
+    (tmp_path / "weights.bin").write_bytes(weights.raw_data)
+    weights.ClearField("raw_data")
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value=str(tmp_path / "weights.bin"))
+    rewrite(file, network.SerializeToString())
+    with pytest.raises(ModelError, match="not an ONNX model that this runtime reads"):
+        open_embedder(file, provider)
