@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from support.rasters import textured, write_geotiff
 from tilefix.cli import main
 from tilefix.errors import MapError, ModelError
 from tilefix.geodesy import Grid
+from tilefix.manifest import ModelManifest
 from tilefix.mapbuild.build import BuildOptions, build_map, default_gsd_m, default_patch_m
 from tilefix.mapbuild.inspect import check_map, info_json, info_text, printable
 from tilefix.mapbuild.package import new_package_folder
@@ -183,6 +185,24 @@ def test_the_check_finds_another_preprocessing(geotiff: Path, tmp_path: Path) ->
     build_map(geotiff, tmp_path / "map", embedder=EMBEDDER)
     with pytest.raises(MapError, match="does not show what its descriptor says"):
         check_map(tmp_path / "map", OtherPreprocessing(patch_px=32, side=6))
+
+
+class Rounded(ThumbnailEmbedder):
+    """Another form of the same model: its descriptors rounded to a few steps."""
+
+    @property
+    def manifest(self) -> ModelManifest:
+        plain = super().manifest
+        return replace(plain, sha256="1" * 64, descriptors_of=plain.sha256)
+
+    def embed(self, patches: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
+        coarse = np.rint(12.0 * super().embed(patches, masks)) / 12.0
+        return np.asarray(coarse / np.linalg.norm(coarse, axis=1, keepdims=True), np.float32)
+
+
+def test_another_form_of_the_model_may_round(geotiff: Path, tmp_path: Path) -> None:
+    build_map(geotiff, tmp_path / "map", embedder=EMBEDDER)
+    assert 0.92 < check_map(tmp_path / "map", Rounded(patch_px=32, side=6)).agreement < 0.995
 
 
 class LongDescriptors(ThumbnailEmbedder):

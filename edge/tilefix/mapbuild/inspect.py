@@ -20,6 +20,8 @@ _CHUNK = 4096
 _SAMPLED_TILES = 64
 # Two runs of one network on two machines differ in the last bits only; another preprocessing shows far below this.
 _MIN_AGREEMENT = 0.995
+# Of two forms of one model (quantized, an engine), each within a cosine of 0.98 of it: at most twice that angle apart.
+_MIN_AGREEMENT_OF_FORMS = 0.92
 _REBUILD = "rebuild it with tilefix map build"
 
 
@@ -102,6 +104,8 @@ def check_map(path: Path, embedder: Embedder, progress: Progress | None = None) 
         lengths = np.linalg.norm(index.descriptors(first, min(_CHUNK, tiles - first)).astype(np.float64), axis=1)
         if not (np.abs(lengths - 1.0) < 1e-3).all():
             raise MapError("a descriptor has not length 1", where=path / "tiles.faiss", mend=_REBUILD)
+    same = package.manifest.model.sha256 == embedder.manifest.sha256
+    least = _MIN_AGREEMENT if same else _MIN_AGREEMENT_OF_FORMS
     worst = 1.0
     chosen = np.unique(np.linspace(0, tiles - 1, min(tiles, _SAMPLED_TILES)).round().astype(int))
     for number, tile in enumerate(chosen):
@@ -118,7 +122,7 @@ def check_map(path: Path, embedder: Embedder, progress: Progress | None = None) 
             raise MapError(f"tile {tile} shows {covered:.0%} imagery only", where=path, mend=_REBUILD)
         again = embedder.embed(patch[None], None if bool(mask.all()) else mask[None])[0]
         worst = min(worst, float(again @ index.descriptors(int(tile), 1)[0]))
-        if worst < _MIN_AGREEMENT:
+        if worst < least:
             raise MapError(
                 f"tile {tile} does not show what its descriptor says (cosine {worst:.3f})", where=path, mend=_REBUILD
             )
