@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 
 from support.scenes import noise_ground
 from tilefix.belief import Belief
 from tilefix.geodesy import Grid
 from tilefix.rectify import Patch
-from tilefix.register import MapCorrelator, Template
-from tilefix.search import Searcher, gather, tile_log_ratio
+from tilefix.register import MapCorrelator, Surface, Template
+from tilefix.search import Searcher, gather, peak_log_ratio, tile_log_ratio
 
 GRID = Grid(-100.0, 100.0, 0.5, 400, 400)
 GROUND = noise_ground(4, 400)
@@ -42,6 +43,28 @@ def test_the_best_cell_is_the_vehicles_not_the_patchs() -> None:
     east_m, north_m = GRID.to_local(260, 152)
     best = np.unravel_index(int(np.nanargmax(evidence.log_ratio)), evidence.log_ratio.shape)
     assert best == belief.cell_of(east_m - offset_m[0], north_m - offset_m[1])
+
+
+@pytest.mark.parametrize(
+    ("cell_m", "offset_m"), [(3.0, (0.0, 0.0)), (1.3, (7.7, -80.0)), (17.0, (95.0, 95.0)), (0.3, (0.0, 0.0))]
+)
+def test_each_cell_holds_the_best_score_that_falls_into_it(cell_m, offset_m) -> None:
+    belief = Belief(GRID, cell_m)
+    belief.move(3.1, -2.2, 0.0)
+    rng = np.random.default_rng(5)
+    values = rng.normal(0.0, 0.1, (60, 90)).astype(np.float32)
+    values[rng.random(values.shape) < 0.2] = np.nan
+    values[:, :30] = np.nan
+    surface = Surface(values, 150, 170, GRID)
+    evidence = gather([surface], offset_m, belief, None)
+    expected = np.full((belief.rows, belief.columns), np.nan, np.float32)
+    for row, column in np.argwhere(np.isfinite(values)):
+        east_m, north_m = GRID.to_local(150 + int(column), 170 + int(row))
+        cell = belief.cell_of(east_m - offset_m[0], north_m - offset_m[1])
+        if 0 <= cell[0] < belief.rows and 0 <= cell[1] < belief.columns:
+            ratio = peak_log_ratio(values[row, column] / np.float32(evidence.spread))
+            expected[cell] = np.fmax(expected[cell], ratio)
+    assert np.allclose(evidence.log_ratio, expected, equal_nan=True)
 
 
 def test_tiles_speak_for_the_ground_around_them() -> None:
