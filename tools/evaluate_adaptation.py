@@ -25,10 +25,11 @@ import numpy as np
 from real_flights import NUST_AGL_M, NUST_CAMERA, NUST_FRAMES_PER_S, NUST_YAW_DEG, prepare_nust
 from real_maps import nust_map
 from tilefix.camera import CameraModel, Mount
-from tilefix.embedders import open_embedder
+from tilefix.embedders import manifest_path, open_embedder
 from tilefix.errors import ConfigError, TilefixError
 from tilefix.flight import FlightRow, open_flight
 from tilefix.flightwriter import FlightWriter
+from tilefix.manifest import load_manifest
 from tilefix.mapbuild.package import ArrayImagery, build_package
 from tilefix.replay import write_results
 from tilefix.simulation.flights import FlightPlan, fly_over
@@ -45,6 +46,7 @@ CAMERA = CameraModel.from_hfov(852, 480, 73.7)
 OTHER = 500  # added to a world's seed: the look of the flight that is scored
 SEARCHES = {"known": (5.0, 1), "unknown": (10.0, 36)}  # headings: metres between tiles, headings tried
 RESULT = "result.json"
+ASKED = "asked.json"
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,8 @@ def measure(name: str, place: Place, folder: Path, model: str, sets: Sequence[st
     """Adapts, unless that is done, and scores both models and the thumbnail; figures go to `folder`/result.json."""
     from tilefix_training.cli import main as train
 
+    shipped = load_manifest(manifest_path(None)).sha256  # what the map was built with
+    _same_question(folder, {"model": model, "shipped": shipped, "set": list(sets)})
     adapted = folder / "adapted"
     exported = sorted(adapted.glob("*.onnx"))
     if not exported:
@@ -143,6 +147,16 @@ def measure(name: str, place: Place, folder: Path, model: str, sets: Sequence[st
             found[heading] = _scores(place, model, str(exported[0]), *SEARCHES[heading])
             write_results(folder, {RESULT: json.dumps(found, indent=2) + "\n"})
     return "\n\n".join(_table(name, heading, found[heading]) for heading in headings)
+
+
+def _same_question(folder: Path, asked: dict[str, Any]) -> None:
+    """Notes what is adapted and how; raises `ConfigError` where the folder holds the answer to something else."""
+    path = folder / ASKED
+    if not path.exists():
+        write_results(folder, {ASKED: json.dumps(asked, indent=2) + "\n"})
+    elif json.loads(path.read_text()) != asked:
+        what = "holds the adaptation of another model, or with another --set"
+        raise ConfigError(what, where=folder, mend="give another --out")
 
 
 def _scores(place: Place, before: str, after: str, stride_m: float, turns: int) -> dict[str, Any]:

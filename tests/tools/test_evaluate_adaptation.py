@@ -48,6 +48,8 @@ def test_a_world_is_adapted_to_and_measured_once(
     assert evaluate.main(words) == 0
     again = capsys.readouterr().out
     assert text.endswith(again)
+    assert evaluate.main([*words, "--set", "run.epochs=2"]) == 2
+    assert "another --set" in capsys.readouterr().err
     assert evaluate.main(["--out", str(tmp_path), "tables"]) == 0
     assert capsys.readouterr().out == again
 
