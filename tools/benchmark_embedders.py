@@ -206,6 +206,8 @@ def measure_subject(subject: Subject, args: argparse.Namespace, worlds: Sequence
         _say(f"{subject.name}: {args.repeats} patches each way, {threads} threads")
         latency = measure_latency(ways, subject, worlds[0].patches[:1], args.repeats)
         base = latency[ways[0]]
+        for way, took in latency.items():
+            _say(f"  {way.provider} {way.precision}: {took['processor_p50_ms']:.2f} ms of processor time")
         for way in ways:
             if yardstick is None:
                 _say(f"{subject.name}: describing the held-out maps with each runtime and precision")
