@@ -36,7 +36,10 @@ def test_every_layer_but_depthwise_is_quantized_where_that_changes_nothing(tmp_p
     result = quantize(model, patches, tmp_path / "out" / "q.onnx")
     assert (result.int8, result.left_float) == (("stem", "first", "second"), ("depthwise",))
     assert result.agreement.cosine_min >= INT8.cosine
-    assert check_qdq(parse_onnx(result.file.read_bytes(), "q"), "q").int8 == result.int8
+    written = parse_onnx(result.file.read_bytes(), "q")
+    assert check_qdq(written, "q").int8 == result.int8
+    rounded = [node.input[0] for node in written.graph.node if node.op_type == "QuantizeLinear"]
+    assert rounded == ["patches", "b", "f"]  # the layers' inputs and nothing else
     assert result.sensitive == ()
     assert "3 layers in int8; in float 1 depthwise ones and 0 that" in summary(result)
     manifest = load_manifest(result.file.with_suffix(".json"))
