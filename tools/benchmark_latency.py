@@ -68,6 +68,7 @@ PACES = ("realtime", "full")
 WARM_UP_FRAMES = 40  # until the belief has settled and the map's features around are kept
 HINT_SIGMA_M = 25.0
 PROBE_EVERY = 8  # frames between two measurements of what the machine can do
+SOAK_PROBE_EVERY = 100
 MAX_FRAMES = 200_000
 
 
@@ -196,7 +197,7 @@ class _Run:
         core = NotingAutopilot(rails, capacity=round(seconds * 25.0))
         live = LiveAutopilot(core, clock, ("127.0.0.1", transport.port))
         self.frames = BenchFrames(
-            self.flight, self.table, clock, first_ns=first_ns, waits=options.pace == "realtime",
+            self.flight, self.table, clock, first_ns=first_ns, waits=lambda: not self._holds_time(),
             between=self._between, timer=self.decoding,
         )  # fmt: skip
         publisher = Publisher(PublishSettings(delay_ms=options.delay_ms))
@@ -206,7 +207,7 @@ class _Run:
             at_loss="keep", watch=bench, timer=StageTimer(MonotonicClock()),
         )  # fmt: skip
         daemon.bench, daemon.bench_clock = bench, clock
-        daemon.holds_time = options.pace == "full"
+        daemon.holds_time = self._holds_time
         stop = threading.Event()
         thread = threading.Thread(target=daemon.run, args=(stop,), name="daemon", daemon=True)
         self.ticks = sensors.processor_ticks()
@@ -221,6 +222,9 @@ class _Run:
             stop.set()
             thread.join(30.0)
             live.stop()
+            for other in threading.enumerate():
+                if other.name == "worker":
+                    other.join(60.0)  # the frame that it still looks at
         self.took_s = time.monotonic() - self.begun_s
         self.stolen = sensors.stolen_share(self.ticks, sensors.processor_ticks())
         self.published = daemon.timer.percentiles_ms().get("publish")
@@ -228,9 +232,13 @@ class _Run:
         if min(lane.count for lane in bench.lanes) == 0:
             raise TilefixError("no frame was measured", mend="give more --frames or --seconds")
 
+    def _holds_time(self) -> bool:
+        return self.options.pace == "full" or self.bench.warming_up
+
     def _between(self, sequence: int) -> None:
         """What the bench does between two frames, while the flight's time stands still."""
-        if sequence % PROBE_EVERY == 0 or len(self.floor.took.get("reference", ())) < 3:
+        every = PROBE_EVERY if self.options.soak_minutes is None else SOAK_PROBE_EVERY
+        if sequence % every == 0 or len(self.floor.took.get("reference", ())) < 3:
             self.floor.measure()
 
     def _watch(self, thread: threading.Thread, live: LiveAutopilot, daemon: BenchDaemon) -> None:

@@ -3,7 +3,7 @@
 Time is the flight's: it stands still while the bench itself works between frames (decoding, measuring what the machine
 can do). With the pace "realtime" a frame that is due while the worker is busy is dropped, as a camera's would be. With
 the pace "full" time also stands still while a frame is looked at, and leaps to the next exposure instead of waiting for
-it: every frame comes, in order, however slow or busy the machine is.
+it: every frame comes, in order, however slow or busy the machine is. The frames that warm up always come so.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ class BenchFrames:
         clock: FlightClock,
         *,
         first_ns: int,
-        waits: bool,
+        waits: Callable[[], bool],
         between: Callable[[int], None],
         timer: StageTimer,
     ) -> None:
@@ -225,7 +225,8 @@ class BenchFrames:
         if self.exhausted:
             return None
         newest = self._table.newest(max(self._clock.now_ns() - self._first_ns, 0))
-        if newest > self._next and self._waits:
+        waits = self._waits()
+        if newest > self._next and waits:
             # What was exposed while nobody asked: the newest is given, as a camera with one buffer would.
             self.dropped += newest - self._next if self.given else 0
             self._next = newest
@@ -237,7 +238,7 @@ class BenchFrames:
                 self._between(self._next)
                 with self._timer.stage("decode"):
                     self._ready = self._next, self._picture(self._next % len(self._table.rows))
-        if self._waits or not self.given:
+        if waits or not self.given:
             wait_s = (due_ns - self._clock.now_ns()) / 1e9
             if wait_s > timeout_s:
                 time.sleep(timeout_s)
@@ -305,6 +306,11 @@ class Bench:
     def _lane(self) -> Lane:
         return self.lanes[max(self._turn, 0)]
 
+    @property
+    def warming_up(self) -> bool:
+        """True until the frames come that are counted."""
+        return self.seen < self._warm_up
+
     def reset(self) -> None:
         """Only a failed frame makes the daemon ask for it: no figure stands then."""
         raise TilefixError("a frame failed on the bench", mend="see the log above")
@@ -365,11 +371,11 @@ class BenchDaemon(Daemon):
 
     bench: Bench
     bench_clock: FlightClock
-    holds_time = False
+    holds_time: Callable[[], bool]
 
     def look(self, frame: Frame) -> Fix | NoFix:
         """Looks at one frame."""
-        with self.bench_clock.held() if self.holds_time else nullcontext():
+        with self.bench_clock.held() if self.holds_time() else nullcontext():
             self.bench.begun = time.monotonic_ns(), time.thread_time_ns(), self.bench_clock.now_ns()
             return super().look(frame)
 
