@@ -27,7 +27,7 @@ for version in 3.10 3.11 3.12; do
         rm -rf "$venv"
         "$python" -m venv "$venv"
         # Without what trains.
-        "$venv/bin/pip" --disable-pip-version-check install -q -c constraints.txt -e '.[map,import,test]'
+        "$venv/bin/pip" --disable-pip-version-check install -q -c constraints.txt -e '.[map,import,engine,test]'
         touch "$stamp"
     fi
     echo "other_pythons: python$version"

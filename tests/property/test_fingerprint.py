@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilefix.engine.fingerprint import Fingerprint, fingerprint_path, read_fingerprint, write_fingerprint
@@ -28,6 +28,7 @@ def read(data: bytes) -> Fingerprint | None:
             return None
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_what_was_written_is_read(texts: dict[str, str]) -> None:
     fingerprint = Fingerprint(**texts)
@@ -37,6 +38,7 @@ def test_what_was_written_is_read(texts: dict[str, str]) -> None:
         assert read_fingerprint(engine) == fingerprint
 
 
+@settings(deadline=None)
 @given(TEXTS, st.dictionaries(st.sampled_from([*NAMES, "format_version", "more"]), VALUES, min_size=1), st.booleans())
 def test_fields_of_another_kind_are_refused(texts: dict[str, str], wrong: dict[str, object], drop: bool) -> None:
     raw = {**texts, "format_version": 1, **wrong}
@@ -46,6 +48,7 @@ def test_fields_of_another_kind_are_refused(texts: dict[str, str], wrong: dict[s
     assert found is None or asdict(found) == raw
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_bytes_of_any_kind_are_refused(data: bytes) -> None:
     assert read(data) is None
