@@ -28,17 +28,14 @@ from tilefix_training.config import FitConfig
 from tilefix_training.data.images import FolderImages
 from tilefix_training.data.loader import Loader
 from tilefix_training.distributed import processes
-from tilefix_training.method.cluster import cluster_means
-from tilefix_training.method.losses import cluster_nce
 from tilefix_training.network.checkpoint import load_checkpoint
-from tilefix_training.objective import Seen, losses, remember
+from tilefix_training.objective import losses, remember
 from tilefix_training.plan import plan
 from tilefix_training.run import Run, open_run
 from tilefix_training.state import CHECKPOINT, restore
 from tilefix_training.view import View
 
 WARM, MEASURED = 16, 32  # batches: the first fill what starts empty in every epoch
-TRUTH = "truth"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -130,18 +127,12 @@ def _right(near: BoolArray, truth: BoolArray) -> float:
 
 
 def pulls(run: Run, epoch: int, warm: int, measured: int) -> dict[str, dict[str, float]]:
-    """Of each loss: its `size`, the norm of its mean gradient over that of the cluster contrast, and the cosines of the
-    angles to the contrast's, `to_contrast`, and `to_truth`: to that of losses which know the places, InfoNCE of each
-    picture against the other view's mean of every place."""
+    """Of each loss: its `size`, the norm of its mean gradient over that of the cluster contrast of both views, and the
+    cosine of the angle between the two, `to_contrast`."""
     config, world = run.config, run.world
     parameters = [value for value in run.network.parameters() if value.requires_grad]
     totals: dict[str, Tensor] = {}
     entries: list[list[IntArray]] = []
-    shown = places(run.views)
-    means = [
-        torch.from_numpy(cluster_means(view.directions, own)).to(world.device)
-        for view, own in zip(run.views, shown, strict=True)
-    ]
     run.network.train()
     with Loader(config.run.threads) as loader:
         batches = loader.batches(plan(config, world, run.views, epoch, warm + measured, entries))
@@ -149,7 +140,6 @@ def pulls(run: Run, epoch: int, warm: int, measured: int) -> dict[str, dict[str,
             seen = train.look(run, batch, entries.pop(0))
             found = losses(seen[0], seen[1], config, epoch)
             if iteration >= warm:
-                found[TRUTH] = _truth(seen[0], shown[0], means[1], config) + _truth(seen[1], shown[1], means[0], config)
                 for name, value in found.items():
                     grads = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
                     flat = torch.cat(
@@ -167,15 +157,9 @@ def pulls(run: Run, epoch: int, warm: int, measured: int) -> dict[str, dict[str,
         name: {
             "size": float(total.norm() / contrast.norm()),
             "to_contrast": _cosine(total, contrast),
-            "to_truth": _cosine(total, totals[TRUTH]),
         }
         for name, total in {"contrast": contrast, **totals}.items()
     }
-
-
-def _truth(seen: Seen, shown: IntArray, means: Tensor, config: FitConfig) -> Tensor:
-    labels = torch.from_numpy(shown[seen.entries]).to(means.device)
-    return cluster_nce(seen.features, labels, means, config.contrast.temperature)
 
 
 def _cosine(one: Tensor, other: Tensor) -> float:
@@ -185,9 +169,9 @@ def _cosine(one: Tensor, other: Tensor) -> float:
 def text(found: Mapping[str, Any]) -> str:
     """The two tables as people read them."""
     lines = [f"  {name:<28}{value:8.3f}" for name, value in found["guesses"].items()]
-    lines.append(f"  {'loss':<22}{'size':>8}{'to contrast':>14}{'to truth':>11}")
+    lines.append(f"  {'loss':<22}{'size':>8}{'to contrast':>14}")
     for name, row in found["pulls"].items():
-        lines.append(f"  {name:<22}{row['size']:>8.3f}{row['to_contrast']:>14.2f}{row['to_truth']:>11.2f}")
+        lines.append(f"  {name:<22}{row['size']:>8.3f}{row['to_contrast']:>14.2f}")
     return "\n".join(lines)
 
 

@@ -59,19 +59,19 @@ def test_shares_are_those_counted_by_hand() -> None:
     assert found["drone_to_satellite"] == pytest.approx(4 / 6)
 
 
-def test_gradients_add_up_and_the_truth_is_at_no_angle_to_itself(finished: FitConfig) -> None:
+def test_gradients_of_the_views_add_up_to_that_of_the_contrast(finished: FitConfig) -> None:
     found = examine_parts.examine(finished, warm=1, measured=3)
     assert found["epoch"] == 2
     pulls = found["pulls"]
     assert pulls["contrast"]["size"] == pytest.approx(1.0)
-    assert pulls["truth"]["to_truth"] == pytest.approx(1.0, abs=1e-5)
+    assert pulls["contrast"]["to_contrast"] == pytest.approx(1.0, abs=1e-5)
     assert {"dhml_drone", "drone_to_satellite", "consistency", "information"} <= pulls.keys()
     # |sum|^2 of the two views' contrasts, out of their sizes and their angles to the sum
     along = sum(
         pulls[f"contrast_{view}"]["size"] * pulls[f"contrast_{view}"]["to_contrast"] for view in ("drone", "satellite")
     )
     assert along == pytest.approx(1.0, abs=1e-4)
-    assert all(abs(row["to_truth"]) <= 1.0 + 1e-5 for row in pulls.values())
+    assert all(abs(row["to_contrast"]) <= 1.0 + 1e-5 for row in pulls.values())
     assert "to contrast" in examine_parts.text(found)
 
 
