@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from support.scenes import noise_ground
 from tilefix.camera import CameraModel, Mount
 from tilefix.geodesy import Grid
-from tilefix.rectify import Rectifier
+from tilefix.rectify import Rectifier, _reduced
 from tilefix.simulation.camera import render_view
 
 SIDE = 800
@@ -88,3 +89,13 @@ def test_frame_of_another_size_is_refused() -> None:
     rectifier = Rectifier(CameraModel.from_hfov(640, 480, 60.0), Mount())
     with pytest.raises(ValueError, match="320 x 240"):
         rectifier.prepare(np.zeros((240, 320, 3), np.uint8), 100.0, 0.5)
+
+
+@pytest.mark.parametrize("size", [(1080, 1920), (1081, 1920), (540, 960)])
+def test_a_picture_reduced_in_halves_is_the_area_average(size) -> None:
+    rng = np.random.default_rng(1)
+    picture = cv2.GaussianBlur(rng.integers(0, 256, (*size, 3), np.uint8), (0, 0), 3.0)
+    found, at_once = _reduced(picture, 210, 118), cv2.resize(picture, (210, 118), interpolation=cv2.INTER_AREA)
+    assert found.shape == (118, 210, 3)
+    assert np.abs(found.astype(int) - at_once).max() <= 3
+    assert np.abs(found.astype(int) - at_once).mean() < 1.0
