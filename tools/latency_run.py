@@ -1,0 +1,386 @@
+"""One flight of the latency benchmark: the lanes put together, flown, and summed up."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+import sensors
+from latency_floor import Floor
+from latency_rig import (
+    COLUMNS,
+    GROUND_AMSL_M,
+    STANDS_S,
+    Bench,
+    BenchDaemon,
+    BenchFrames,
+    FlightClock,
+    FlightOnRails,
+    Lane,
+    NotingAutopilot,
+    Timetable,
+    exposure_to_link_ms,
+)
+from latency_scene import Scene
+from machine import facts_of_this_machine
+from tilefix.embedders import open_embedder, open_model_files
+from tilefix.errors import FlightError, TilefixError
+from tilefix.flight import Flight, open_flight
+from tilefix.links.mavlink import MavlinkLink
+from tilefix.links.transport import Udp
+from tilefix.links.vehicle import HeightSettings, Vehicle
+from tilefix.localizer import Localizer, LocalizerSettings
+from tilefix.mappackage import MapPackage
+from tilefix.ports import Embedder
+from tilefix.publisher import Publisher, PublishSettings
+from tilefix.simulation.live import LiveAutopilot
+from tilefix.tileindex import TileIndex
+from tilefix.timing import MonotonicClock, StageTimer
+
+WARM_UP_FRAMES = 40  # until the belief has settled and the map's features around are kept
+HINT_SIGMA_M = 25.0
+PROBE_EVERY = 8  # frames between two measurements of what the machine can do
+SOAK_PROBE_EVERY = 100
+MAX_FRAMES = 200_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure; see `--help`."""
+
+    model: str | None
+    providers: tuple[str, ...]
+    map: Path | None
+    flight: Path | None
+    frames: int | None
+    seconds: float
+    mode: str
+    pace: str
+    soak_minutes: float | None
+    delay_ms: float
+    opencv_threads: int | None
+    warm_up: int
+    world_m: float
+    cache: Path
+
+
+def measure(options: Options, scene: Callable[[Embedder], Scene]) -> dict[str, Any]:
+    """Everything measured, as it stands in the JSON file. Raises `TilefixError`."""
+    if options.opencv_threads is not None:
+        cv2.setNumThreads(options.opencv_threads)
+    embedders = {}
+    for name in options.providers:
+        provider, _, model = name.partition("=")
+        embedders[name] = open_embedder(model or options.model, provider=provider)
+    first = next(iter(embedders.values()))
+    where = scene(first)
+    for embedder in embedders.values():
+        package = MapPackage.open(where.map, model=embedder.manifest)
+    flight = open_flight(where.flight)
+    _refuse_unusable(flight)
+    facts = facts_of_this_machine()
+    told = sensors.clocks()
+    threads = facts["threads"]["onnxruntime"]
+    own = options.providers[0].partition("=")[2]
+    floor = Floor(threads, threads, embedders, _onnx_of(own or options.model))
+    run = _Run(options, where, package, flight, embedders, floor)
+    run.fly()
+    grid = package.grid
+    return {
+        "machine": {**facts, **told},
+        "run": {
+            "mode": options.mode,
+            "pace": options.pace,
+            "providers": list(options.providers),
+            "model": first.manifest.name,
+            "model_sha256": first.manifest.sha256,
+            "map_km2": _round(grid.width_px * grid.height_px * grid.gsd_m**2 / 1e6),
+            "map_tiles": len(package.tile_centres_m),
+            "frame_px": [flight.camera.width, flight.camera.height],
+            "publish_hz": PublishSettings().rate_hz,
+            "publish_delay_ms": options.delay_ms,
+            "warm_up_frames": options.warm_up,
+            "flight": "generated" if options.flight is None else str(options.flight),
+        },
+        **run.result(),
+    }
+
+
+def _onnx_of(model: str | None) -> Path | None:
+    """The ONNX file of a model, to count its arithmetic."""
+    file = open_model_files(model)[1]
+    return file if file.suffix == ".onnx" else None
+
+
+def _refuse_unusable(flight: Flight) -> None:
+    known = [row.state for row in flight.rows]
+    if not any(None not in (one.roll_deg, one.pitch_deg, one.yaw_deg, one.agl_m) for one in known):
+        raise FlightError(
+            "no row states attitude and height", where=flight.folder, mend="measure with a flight that can be localized"
+        )
+
+
+class _Run:
+    """One flight on the bench."""
+
+    def __init__(
+        self,
+        options: Options,
+        scene: Scene,
+        package: MapPackage,
+        flight: Flight,
+        embedders: Mapping[str, Embedder],
+        floor: Floor,
+    ) -> None:
+        self.options, self.flight, self.floor, self.local = options, flight, floor, package.frame
+        self.table = Timetable(flight, laps=scene.laps)
+        period_s = (self.table.due_ns(len(flight.rows) - 1) or 1) / 1e9 / max(len(flight.rows) - 1, 1)
+        seconds = options.seconds if options.soak_minutes is None else 60.0 * options.soak_minutes
+        # In flight time; with the pace "full" it is over sooner.
+        self.capacity = min(MAX_FRAMES, options.frames or math.ceil(seconds / period_s))
+        self.seconds = None if options.frames else seconds
+        self.clock = FlightClock()
+        kinds = ("track", "search") if options.mode == "both" else (options.mode,)
+        settings = {"track": LocalizerSettings(), "search": LocalizerSettings(research_after_s=0.0)}
+        lanes = []
+        for provider, embedder in embedders.items():
+            for kind in kinds:
+                name = kind if len(embedders) == 1 else f"{kind} {provider}"
+                localizer = Localizer(
+                    package, TileIndex.open(package), embedder, flight.camera, flight.mount, settings[kind]
+                )
+                lanes.append(Lane(name, localizer, self.capacity))
+        self.bench = Bench(lanes, self.clock, options.warm_up * len(lanes))
+        self.decoding = StageTimer(MonotonicClock())
+        self.memory: list[tuple[float, float, float]] = []
+        self.sensed: list[dict[str, Any]] = []
+
+    def fly(self) -> None:
+        """Flies until enough frames were looked at."""
+        options, clock, bench = self.options, self.clock, self.bench
+        first_ns = clock.now_ns() + round(STANDS_S * 1e9)
+        start_ns = clock.now_ns()
+        truth = next((row.truth for row in self.flight.rows if row.truth is not None), None)
+        if truth is not None:
+            bench.hint(*truth, HINT_SIGMA_M)
+        transport = Udp(("127.0.0.1", 0), None)
+        seconds = (self.seconds or 60.0 + self.capacity) + 120.0
+        rails = FlightOnRails(self.table, self.local, start_ns)
+        core = NotingAutopilot(rails, capacity=round(seconds * 25.0))
+        live = LiveAutopilot(core, clock, ("127.0.0.1", transport.port))
+        self.frames = BenchFrames(
+            self.flight, self.table, clock, first_ns=first_ns, waits=lambda: not self._holds_time(),
+            between=self._between, timer=self.decoding,
+        )  # fmt: skip
+        publisher = Publisher(PublishSettings(delay_ms=options.delay_ms))
+        height = HeightSettings(source="baro", ground_amsl_m=GROUND_AMSL_M, anchor="ground")
+        daemon = BenchDaemon(
+            bench, self.frames, MavlinkLink(transport, clock), publisher, vehicle=Vehicle(height), clock=clock,
+            at_loss="keep", watch=bench, timer=StageTimer(MonotonicClock()),
+        )  # fmt: skip
+        daemon.bench, daemon.bench_clock = bench, clock
+        daemon.holds_time = self._holds_time
+        stop = threading.Event()
+        thread = threading.Thread(target=daemon.run, args=(stop,), name="daemon", daemon=True)
+        self.ticks = sensors.processor_ticks()
+        self.energy = sensors.EnergyMeter()
+        self.begun_s = time.monotonic()
+        live.start()
+        thread.start()
+        try:
+            self._watch(thread, live, daemon)
+        finally:
+            self.frames.ended = True
+            stop.set()
+            thread.join(30.0)
+            live.stop()
+            for other in threading.enumerate():
+                if other.name == "worker":
+                    other.join(60.0)  # the frame that it still looks at
+        self.took_s = time.monotonic() - self.begun_s
+        self.stolen = sensors.stolen_share(self.ticks, sensors.processor_ticks())
+        self.published = daemon.timer.percentiles_ms().get("publish")
+        self.positions = core.positions[: core.count].copy()
+        if min(lane.count for lane in bench.lanes) == 0:
+            raise TilefixError("no frame was measured", mend="give more --frames or --seconds")
+
+    def _holds_time(self) -> bool:
+        return self.options.pace == "full" or self.bench.warming_up
+
+    def _between(self, sequence: int) -> None:
+        """What the bench does between two frames, while the flight's time stands still."""
+        every = PROBE_EVERY if self.options.soak_minutes is None else SOAK_PROBE_EVERY
+        if sequence % every == 0 or len(self.floor.took.get("reference", ())) < 3:
+            self.floor.measure()
+
+    def _watch(self, thread: threading.Thread, live: LiveAutopilot, daemon: BenchDaemon) -> None:
+        begun_ns = None
+        wanted = self.capacity
+        while True:
+            time.sleep(0.5)
+            counts = [lane.count for lane in self.bench.lanes]
+            now_s = time.monotonic() - self.begun_s
+            flown_s = self.clock.now_ns() / 1e9
+            if counts[0] and begun_ns is None:
+                begun_ns = self.clock.now_ns()
+            if begun_ns is not None:
+                self.memory.append((now_s, *sensors.memory_mib()))
+                self.energy.sample()
+                if len(self.sensed) < 1000:
+                    self.sensed.append(sensors.readings())
+            if daemon.health.failures:
+                raise TilefixError("a frame failed on the bench", mend="see the log above")
+            if min(counts) >= wanted or self.frames.exhausted:
+                return
+            if self.seconds is not None and begun_ns is not None and flown_s - begun_ns / 1e9 >= self.seconds:
+                return
+            if not (thread.is_alive() and live.alive):
+                raise TilefixError("the daemon or the simulated autopilot ended in flight", mend="see the log above")
+
+    def result(self) -> dict[str, Any]:
+        """What came of it."""
+        floor = self.floor.result()
+        reference = floor["reference"]
+        lanes = {lane.name: self._lane(lane, reference) for lane in self.bench.lanes}
+        marks = np.concatenate([lane.marks[: lane.count] for lane in self.bench.lanes])
+        link_ms = exposure_to_link_ms(marks, self.positions) if self.options.pace == "realtime" else np.array([])
+        arrivals = np.diff(np.sort(self.positions[:, 0])) / 1e6
+        result = {
+            "lanes": lanes,
+            "floor": floor,
+            "decode": _summary(self.decoding),
+            "publish": None if self.published is None else _spread_of_summary(self.published),
+            "exposure_to_hand": spread((marks[:, 1] - marks[:, 0]) / 1e6),
+            "exposure_to_forecast": spread((marks[:, 2] - marks[:, 0]) / 1e6),
+            "exposure_to_mavlink": spread(link_ms[np.isfinite(link_ms)]),
+            "frames_in_no_position": int(np.isnan(link_ms).sum()) if link_ms.size else None,
+            "positions": len(self.positions),
+            "position_interval": spread(arrivals),
+            "frames_dropped": self.frames.dropped,
+            "frames_given": self.frames.given,
+            "memory": self._memory(),
+            "energy_j": self.energy.joules(),
+            "sensors": self.sensed[-1] if self.sensed else {},
+            "stolen_share": _round(self.stolen),
+            "seconds": _round(self.took_s),
+        }
+        if self.options.soak_minutes is not None:
+            result["soak"] = self._soak()
+        result["ratios"] = {
+            f"{lane}: {kind}: {name}": value
+            for lane, kinds in lanes.items()
+            for kind, facts in kinds.items()
+            for name, value in facts["ratios"].items()
+        }
+        return result
+
+    def _lane(self, lane: Lane, reference: Mapping[str, float]) -> dict[str, Any]:
+        rows = lane.table[: lane.count]
+        searched = np.isfinite(rows[:, 2 + COLUMNS.index("embed")])
+        kinds = {"searched": searched, "tracked": ~searched}
+        return {
+            kind: self._kind(rows[which], reference) | {"fixes_of_lane": lane.fixes, "reasons_of_lane": lane.reasons}
+            for kind, which in kinds.items()
+            if which.any()
+        }
+
+    def _kind(self, rows: npt.NDArray[np.float64], reference: Mapping[str, float]) -> dict[str, Any]:
+        half = len(COLUMNS)
+        wall, cpu = rows[:, 2 : 2 + half], rows[:, 2 + half :]
+        stages = {
+            name: {"wall": spread(wall[:, at]), "cpu": spread(cpu[:, at])}
+            for at, name in enumerate(COLUMNS)
+            if np.isfinite(wall[:, at]).any()
+        }
+        engine = COLUMNS.index("engine" if "engine" in stages else "embed")
+        own = [np.nan_to_num(part[:, engine]) for part in (wall, cpu)]
+        overhead = (rows[:, 0] - own[0]) / reference["p50_ms"], (rows[:, 1] - own[1]) / reference["p50_cpu_ms"]
+        ratios = {
+            "overhead_over_reference": float(np.median(overhead[0])),
+            "overhead_over_reference_cpu": float(np.median(overhead[1])),
+        }
+        if "embed" in stages:
+            ratios["end_to_end_over_engine"] = float(np.median(rows[:, 0]) / np.median(own[0]))
+            ratios["end_to_end_over_engine_cpu"] = float(np.median(rows[:, 1]) / np.median(own[1]))
+            ratios["engine_over_reference_cpu"] = float(np.median(own[1]) / reference["p50_cpu_ms"])
+        for name, one in stages.items():
+            if name in ("rectify", "search", "register", "track"):
+                ratios[f"{name}_over_reference_cpu"] = one["cpu"]["p50_ms"] / reference["p50_cpu_ms"]
+        mean_ms = float(rows[:, 0].mean())
+        return {
+            "frames": len(rows),
+            "end_to_end": spread(rows[:, 0]),
+            "end_to_end_cpu": spread(rows[:, 1]),
+            "stages": stages,
+            "throughput_hz": _round(1e3 / mean_ms),
+            "jitter_ms": _round(float(rows[:, 0].std())),
+            "ratios": {name: _round(value) for name, value in ratios.items()},
+        }
+
+    def _memory(self) -> dict[str, Any]:
+        at_s, rss, peak = np.asarray(self.memory or [(0.0, np.nan, np.nan)]).T
+        return {
+            "first_mib": _round(rss[0]),
+            "last_mib": _round(rss[-1]),
+            "peak_mib": _round(peak[-1]),
+            "slope_mib_per_min": _slope(at_s, rss),
+            "slope_of_second_half_mib_per_min": _slope(at_s[len(at_s) // 2 :], rss[len(rss) // 2 :]),
+        }
+
+    def _soak(self) -> dict[str, Any]:
+        """The last minute beside the first one, of flight time."""
+        lane = self.bench.lanes[0]
+        at_s = lane.marks[: lane.count, 0] / 1e9
+        first, last = at_s <= at_s[0] + 60.0, at_s >= at_s[-1] - 60.0
+        took = lane.table[: lane.count, :2]
+        ends = [np.percentile(took[which], 99, axis=0) for which in (first, last)]
+        return {
+            "lane": lane.name,
+            "minutes": self.options.soak_minutes,
+            "frames_of_first_minute": int(first.sum()),
+            "frames_of_last_minute": int(last.sum()),
+            "p99_first_minute": {"wall_ms": _round(ends[0][0]), "cpu_ms": _round(ends[0][1])},
+            "p99_last_minute": {"wall_ms": _round(ends[1][0]), "cpu_ms": _round(ends[1][1])},
+            "p99_last_over_first": _round(float(ends[1][0] / ends[0][0])),
+            "p99_last_over_first_cpu": _round(float(ends[1][1] / ends[0][1])),
+        }
+
+
+def _slope(at_s: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> float | None:
+    """Least-squares slope per minute."""
+    if len(at_s) < 3 or not np.isfinite(values).all():
+        return None
+    return _round(60.0 * float(np.polyfit(at_s - at_s[0], values, 1)[0]))
+
+
+def spread(values_ms: npt.NDArray[np.float64]) -> dict[str, float] | None:
+    """Count and percentiles of the finite values; `None` without any."""
+    finite = values_ms[np.isfinite(values_ms)]
+    if not finite.size:
+        return None
+    names = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms")
+    percents = np.percentile(finite, [50, 90, 95, 99, 100])
+    return {"count": int(finite.size), **{name: _round(value) for name, value in zip(names, percents, strict=True)}}
+
+
+def _summary(timer: StageTimer) -> dict[str, float] | None:
+    found = timer.percentiles_ms().get("decode")
+    return None if found is None else _spread_of_summary(found)
+
+
+def _spread_of_summary(found: Any) -> dict[str, float]:
+    names = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms")
+    return {"count": found.count, **{name: _round(getattr(found, name)) for name in names}}
+
+
+def _round(value: float) -> float:
+    return round(float(value), 4)
