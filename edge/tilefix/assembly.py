@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from tilefix.cameras import CameraRequest, open_camera
@@ -14,15 +14,21 @@ from tilefix.links import open_link
 from tilefix.links.vehicle import Vehicle
 from tilefix.localizer import Localizer
 from tilefix.mappackage import MapPackage
-from tilefix.ports import Clock
+from tilefix.ports import Clock, Embedder
 from tilefix.publisher import Publisher
 from tilefix.recording import Recorder
 from tilefix.tileindex import TileIndex
 
 
-def open_localizer(config: Config) -> Locates:
-    """The localizer on the configured map, with its hint. Raises `MapError` or `ModelError` when they do not fit."""
-    embedder = open_embedder(config.model.path, config.model.provider)
+@contextmanager
+def open_localizer(config: Config) -> Iterator[Locates]:
+    """The localizer on the configured map, with its hint; its embedder is closed at the end. Raises `MapError` or
+    `ModelError` when they do not fit."""
+    with closing(open_embedder(config.model.path, config.model.provider)) as embedder:
+        yield _localizer(config, embedder)
+
+
+def _localizer(config: Config, embedder: Embedder) -> Localizer:
     package = MapPackage.open(config.map.path, model=embedder.manifest)
     localizer = Localizer(
         package, TileIndex.open(package), embedder, config.camera.model, config.mount, config.localizer

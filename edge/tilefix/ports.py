@@ -49,8 +49,13 @@ class Embedder(Protocol):
         """Descriptors float32 (n, descriptor_dim), L2-normalised.
 
         `patches`: uint8 (n, patch_px, patch_px, 3) RGB, north up. `masks`: bool (n, patch_px, patch_px), True
-        where the patch shows ground; `None` means everywhere. Raises `ModelError` on a wrong shape or type.
+        where the patch shows ground; `None` means everywhere. Raises `ModelError` on a wrong shape or type, and when
+        it is closed.
         """
+        ...
+
+    def close(self) -> None:
+        """Frees what the runtime holds; may be called twice. The manifest stays."""
         ...
 
 

@@ -26,13 +26,13 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("faiss").setLevel(logging.WARNING)  # it tells which of its builds it could not load
-    localizer = open_localizer(config)
-    if args.check:
-        sys.stdout.write(f"{args.config}: configuration, map and model fit together\n")
-        return 0
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    with assemble(config, localizer, MonotonicClock(), record=args.record or config.record.path) as daemon:
-        daemon.run(stop)
+    with open_localizer(config) as localizer:
+        if args.check:
+            sys.stdout.write(f"{args.config}: configuration, map and model fit together\n")
+            return 0
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        with assemble(config, localizer, MonotonicClock(), record=args.record or config.record.path) as daemon:
+            daemon.run(stop)
     return 0

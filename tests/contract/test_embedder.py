@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,23 +15,31 @@ from tilefix.embedders import open_embedder
 from tilefix.errors import ModelError
 from tilefix.ports import Embedder
 
+Opened = Callable[[], Embedder]
+
 
 @pytest.fixture(scope="module", params=["onnx", "openvino", "thumbnail", "tensorrt"])
-def embedder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedder]:
-    """`tensorrt`: the adapter on a GPU that keeps CUDA's rules, whose engines are ONNX Runtime's."""
+def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
+    """What opens the embedder. `tensorrt`: the adapter on a GPU that keeps CUDA's rules, whose engines are ONNX
+    Runtime's."""
     if request.param == "onnx":
-        yield open_embedder(provider="onnxruntime")
+        yield partial(open_embedder, provider="onnxruntime")
     elif request.param == "openvino":
         pytest.importorskip("openvino", reason="the extra openvino is not installed")
-        yield open_embedder(provider="openvino")
+        yield partial(open_embedder, provider="openvino")
     elif request.param == "thumbnail":
-        yield ThumbnailEmbedder()
+        yield ThumbnailEmbedder
     else:
         pytest.importorskip("onnx", reason="an engine is made of an ONNX graph")
         with pytest.MonkeyPatch.context() as monkeypatch:
             fake_machine(monkeypatch)
-            with open_embedder(engine_of(None, tmp_path_factory.mktemp("engine"))) as found:  # type: ignore[attr-defined]
-                yield found
+            yield partial(open_embedder, engine_of(None, tmp_path_factory.mktemp("engine")))
+
+
+@pytest.fixture(scope="module")
+def embedder(opened: Opened) -> Iterator[Embedder]:
+    with closing(opened()) as found:
+        yield found
 
 
 @pytest.fixture
@@ -103,3 +113,14 @@ def test_what_was_given_is_not_overwritten_by_the_next_call(embedder: Embedder, 
     before = first.copy()
     embedder.embed(patches[1:])
     np.testing.assert_array_equal(first, before)
+
+
+def test_a_closed_embedder_embeds_nothing_and_may_be_closed_again(opened: Opened, patches: np.ndarray) -> None:
+    embedder = opened()
+    embedder.embed(patches)
+    embedder.close()
+    for count in (0, 5):
+        with pytest.raises(ModelError, match="is closed"):
+            embedder.embed(patches[:count])
+    embedder.close()
+    assert embedder.manifest.patch_px == patches.shape[1]

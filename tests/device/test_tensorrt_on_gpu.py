@@ -9,6 +9,7 @@ import importlib
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -166,5 +167,5 @@ def test_latency_is_printed(engine: Path, graphs: bool) -> None:
 
 
 def test_opening_by_the_model_finds_the_engine(engine: Path) -> None:
-    with open_embedder(engine) as embedder:  # type: ignore[attr-defined]
+    with closing(open_embedder(engine)) as embedder:
         assert embedder.manifest.identity == open_model_files(None)[0].sha256

@@ -19,6 +19,7 @@ class ThumbnailEmbedder:
         self, *, patch_px: int = 64, side: int = 12, patch_m_min: float = 10.0, patch_m_max: float = 4000.0
     ) -> None:
         self._side = side
+        self._closed = False
         name = f"thumbnail-{patch_px}-{side}"
         self._manifest = ModelManifest(
             name=name,
@@ -41,6 +42,8 @@ class ThumbnailEmbedder:
 
     def embed(self, patches: UInt8Array, masks: BoolArray | None = None) -> Float32Array:
         """Descriptors float32 (n, side * side), L2-normalised; a patch without contrast gets a fixed direction."""
+        if self._closed:
+            raise ModelError("the embedder is closed")
         size = self._manifest.patch_px
         if patches.dtype != np.uint8 or patches.ndim != 4 or patches.shape[1:] != (size, size, 3):
             raise ModelError(f"patches are {patches.dtype} {patches.shape}, not uint8 (n, {size}, {size}, 3)")
@@ -56,3 +59,7 @@ class ThumbnailEmbedder:
             length = float(np.linalg.norm(small))
             descriptors[i] = small / length if length > 1e-3 else np.eye(1, small.size, dtype=np.float32)[0]
         return descriptors
+
+    def close(self) -> None:
+        """Refuses to embed from now on."""
+        self._closed = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def test_a_built_engine_opens_and_describes_as_its_model(
     assert built.size_bytes == out.stat().st_size
     manifest, original = load_manifest(out.with_suffix(".json")), load_manifest(model.with_suffix(".json"))
     assert (manifest.identity, manifest.descriptor_dim) == (original.sha256, original.descriptor_dim)
-    with open_embedder(out) as embedder:  # type: ignore[attr-defined]
+    with closing(open_embedder(out)) as embedder:
         found = embedder.embed(held_out[0].patches, held_out[0].masks)
     wanted = open_embedder(model).embed(held_out[0].patches, held_out[0].masks)
     cosines = (found * wanted).sum(axis=1)
@@ -157,7 +158,7 @@ def test_an_engine_of_another_machine_is_refused_with_the_command_that_mends_it(
     assert said in str(raised.value)
     assert f"(run {command})" in str(raised.value)
     assert main(shlex.split(command)[1:]) == 0  # as it stands
-    open_embedder(out).close()  # type: ignore[attr-defined]
+    open_embedder(out).close()
 
 
 def test_an_engine_of_another_model_is_refused(model: Path, trt: FakeTensorRT) -> None:

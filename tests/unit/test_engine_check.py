@@ -32,6 +32,9 @@ class Worse:
         found = found + self._noise * noise
         return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
 
+    def close(self) -> None:
+        pass
+
 
 @pytest.fixture(scope="module")
 def held_out() -> tuple[HeldOut, ...]:

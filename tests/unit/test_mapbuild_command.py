@@ -28,7 +28,7 @@ EMBEDDER = ThumbnailEmbedder(patch_px=32, side=6)
 
 @pytest.fixture(autouse=True)
 def small_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tilefix.embedders, "open_embedder", lambda model=None: EMBEDDER)
+    monkeypatch.setattr(tilefix.embedders, "open_embedder", lambda model=None: ThumbnailEmbedder(patch_px=32, side=6))
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from tilefix.types import BoolArray, Float32Array, UInt8Array
 
 MAX_MODEL_BYTES = 1 << 30
 EXPORT_AGAIN = "export the model again with tilefix-train export"
+CLOSED = "the embedder is closed"
 
 
 def read_model(file: Path, manifest: ModelManifest, *, again: str = EXPORT_AGAIN) -> bytes:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import onnxruntime as ort
 
-from tilefix.embedders.modelfile import EXPORT_AGAIN, Inputs, embed_in_parts, read_model
+from tilefix.embedders.modelfile import CLOSED, EXPORT_AGAIN, Inputs, embed_in_parts, read_model
 from tilefix.errors import ModelError
 from tilefix.manifest import ModelManifest
 from tilefix.types import BoolArray, Float32Array, UInt8Array
@@ -26,8 +26,9 @@ class OnnxEmbedder:
         """Loads `file` after checking it against the manifest's SHA-256 and shapes; raises `ModelError`."""
         self._manifest = manifest
         self._inputs = Inputs(manifest.patch_px)
-        self._session = _open(read_model(file, manifest), file, threads, self.providers)
-        self._input = _checked_input(self._session, manifest, file)
+        session = _open(read_model(file, manifest), file, threads, self.providers)
+        self._input = _checked_input(session, manifest, file)
+        self._session: ort.InferenceSession | None = session
 
     @property
     def manifest(self) -> ModelManifest:
@@ -36,9 +37,16 @@ class OnnxEmbedder:
 
     def embed(self, patches: UInt8Array, masks: BoolArray | None = None) -> Float32Array:
         """Descriptors float32 (n, descriptor_dim), L2-normalised; see `tilefix.ports.Embedder.embed`."""
+        if self._session is None:
+            raise ModelError(CLOSED)
         return embed_in_parts(self._run, patches, masks, self._manifest, self._inputs, batch=BATCH)
 
+    def close(self) -> None:
+        """Lets the session go, with its memory; may be called twice."""
+        self._session = None
+
     def _run(self, values: Float32Array) -> Float32Array:
+        assert self._session is not None
         (output,) = self._session.run(None, {self._input: values})
         return output  # type: ignore[no-any-return]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import openvino
 
-from tilefix.embedders.modelfile import EXPORT_AGAIN, Inputs, embed_in_parts, read_model
+from tilefix.embedders.modelfile import CLOSED, EXPORT_AGAIN, Inputs, embed_in_parts, read_model
 from tilefix.errors import ModelError
 from tilefix.manifest import ModelManifest
 from tilefix.types import BoolArray, Float32Array, UInt8Array
@@ -23,7 +23,7 @@ class OpenVinoEmbedder:
         """Loads `file` after checking it against the manifest's SHA-256 and shapes; raises `ModelError`."""
         self._manifest = manifest
         self._inputs = Inputs(manifest.patch_px)
-        self._request = _open(read_model(file, manifest), manifest, file, threads)
+        self._request: Any | None = _open(read_model(file, manifest), manifest, file, threads)
 
     @property
     def manifest(self) -> ModelManifest:
@@ -32,9 +32,16 @@ class OpenVinoEmbedder:
 
     def embed(self, patches: UInt8Array, masks: BoolArray | None = None) -> Float32Array:
         """Descriptors float32 (n, descriptor_dim), L2-normalised; see `tilefix.ports.Embedder.embed`."""
+        if self._request is None:
+            raise ModelError(CLOSED)
         return embed_in_parts(self._run, patches, masks, self._manifest, self._inputs, batch=1)
 
+    def close(self) -> None:
+        """Lets the compiled network go, with its memory; may be called twice."""
+        self._request = None
+
     def _run(self, values: Float32Array) -> Float32Array:
+        assert self._request is not None
         self._request.infer({0: values}, share_inputs=True)
         return self._request.get_output_tensor(0).data  # type: ignore[no-any-return]
 

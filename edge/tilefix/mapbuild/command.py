@@ -6,6 +6,7 @@ import argparse
 import datetime
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from tilefix.errors import MapError
@@ -96,9 +97,8 @@ def _build(args: argparse.Namespace) -> int:
     )
     progress = ProgressLine()
     try:
-        package = build_map(
-            args.imagery, args.out, embedder=open_embedder(args.model), options=options, progress=progress
-        )
+        with closing(open_embedder(args.model)) as embedder:
+            package = build_map(args.imagery, args.out, embedder=embedder, options=options, progress=progress)
     finally:
         progress.end()
     sys.stdout.write(info_text(package) + "\n")
@@ -120,7 +120,8 @@ def _check(args: argparse.Namespace) -> int:
 
     progress = ProgressLine()
     try:
-        found = check_map(args.map, open_embedder(args.model), progress)
+        with closing(open_embedder(args.model)) as embedder:
+            found = check_map(args.map, embedder, progress)
     finally:
         progress.end()
     sys.stdout.write(

@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 import time
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,11 @@ def run(args: argparse.Namespace) -> int:
 
 def demonstrate(options: DemoOptions) -> dict[str, Any]:
     """Generates, builds, flies, scores and writes; gives what stands in `summary.json`."""
-    embedder = open_embedder(options.model)
+    with closing(open_embedder(options.model)) as embedder:
+        return _demonstrate(options, embedder)
+
+
+def _demonstrate(options: DemoOptions, embedder: Embedder) -> dict[str, Any]:
     begun_s = time.monotonic()
     _say(f"generating world {options.seed}")
     world = generate_world(options.seed, size_m=options.world_m, gsd_m=GSD_M)
