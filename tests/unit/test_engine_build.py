@@ -228,6 +228,27 @@ def test_timings_are_kept_and_used_again(model: Path, trt: FakeTensorRT, tmp_pat
     assert not list(tmp_path.glob("*.partial"))
 
 
+@pytest.mark.parametrize(("cache", "said"), [("", "cannot be read"), ("nowhere/timings", "cannot be written")])
+def test_a_timing_cache_that_is_no_file_is_refused(
+    model: Path, trt: FakeTensorRT, tmp_path: Path, cache: str, said: str
+) -> None:
+    out = model.with_name("fast.engine")
+    with pytest.raises(EngineError, match=said):
+        build_engine(model, "fp16", out, timing_cache=tmp_path / cache)
+    assert not out.exists()
+
+
+def test_an_engine_that_cannot_take_its_place_is_refused(
+    model: Path, trt: FakeTensorRT, held_out: tuple[HeldOut, ...]
+) -> None:
+    out = model.with_name("fast.engine")
+    out.mkdir()
+    before = sorted(model.parent.iterdir())
+    with pytest.raises(EngineError, match="cannot be written"):
+        build_engine(model, "fp16", out, held_out=held_out)
+    assert sorted(model.parent.iterdir()) == before
+
+
 def test_a_parser_without_gelu_is_given_what_it_is_made_of(
     model: Path, trt: FakeTensorRT, held_out: tuple[HeldOut, ...]
 ) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -89,9 +90,10 @@ def build_engine(
     )
     with _partial_folder(out) as folder:
         candidate = Path(folder) / out.name
-        candidate.write_bytes(plan)
-        write_fingerprint(fingerprint, fingerprint_path(candidate))
-        save_manifest(engine_manifest, candidate.with_suffix(".json"))
+        with _writing(out):
+            candidate.write_bytes(plan)
+            write_fingerprint(fingerprint, fingerprint_path(candidate))
+            save_manifest(engine_manifest, candidate.with_suffix(".json"))
         with TensorRTEmbedder(engine_manifest, candidate) as embedder:
             worlds = held_out_worlds(manifest) if held_out is None else held_out
             agreement = compare(
@@ -101,8 +103,9 @@ def build_engine(
                 held_out=worlds,
                 limits=LIMITS[precision],
             )
-        for made in (candidate, fingerprint_path(candidate), candidate.with_suffix(".json")):
-            made.replace(out.with_name(made.name))
+        with _writing(out):
+            for made in (candidate, fingerprint_path(candidate), candidate.with_suffix(".json")):
+                made.replace(out.with_name(made.name))
     return Built(fingerprint, agreement, len(plan), build_s)
 
 
@@ -166,6 +169,17 @@ def _fp32_model(manifest: ModelManifest, file: Path) -> tuple[ModelManifest, Pat
         where=file,
         mend=f"put the .onnx of SHA-256 {manifest.descriptors_of[:12]}... and its .json beside it",
     )
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Raises `EngineError` for what the system refuses in the block."""
+    try:
+        yield
+    except OSError as error:
+        raise EngineError(
+            f"the engine cannot be written: {error.strerror}", where=out, mend="check the disk and --out"
+        ) from error
 
 
 def _partial_folder(out: Path) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,10 @@ def _reason(error: Any) -> str:
 
 def _load_cache(config: Any, path: Path) -> bytes:
     """Gives the configuration the timings in the file, or none where there is no file or it is another version's."""
-    data = path.read_bytes() if path.exists() else b""
+    try:
+        data = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise _refuse_cache("read", path, error) from error
     cache = config.create_timing_cache(data)
     if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
         data = b""  # no timings, or of another TensorRT or GPU: begun anew, and the file is written over
@@ -81,5 +85,15 @@ def _save_cache(config: Any, before: bytes, path: Path) -> None:
     data = bytes(config.get_timing_cache().serialize())
     if data != before:
         partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        partial.write_bytes(data)
-        partial.replace(path)
+        try:
+            partial.write_bytes(data)
+            partial.replace(path)
+        except OSError as error:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise _refuse_cache("written", path, error) from error
+
+
+def _refuse_cache(done: str, path: Path, error: OSError) -> EngineError:
+    mend = "give another --timing-cache"
+    return EngineError(f"the timing cache cannot be {done}: {error.strerror}", where=path, mend=mend)
