@@ -28,7 +28,7 @@ def peak_log_ratio(z_score: Float32Array) -> Float32Array:
 
 
 def tile_log_ratio(similarities: Float32Array) -> Float32Array:
-    """Evidence of each tile's descriptor similarity, from its standing among all tiles of the map."""
+    """Evidence of each tile's descriptor similarity, from its standing among those given: the map's, or those near."""
     median = float(np.median(similarities))
     spread = 1.4826 * float(np.median(np.abs(similarities - median))) or 1.0
     standing = (similarities - median) / spread
