@@ -83,7 +83,7 @@ class Way:
         return embedder
 
 
-def prepare(name: str, px: int, patches: int, depthwise: bool, folder: Path) -> Subject:
+def prepare(name: str, px: int, patches: int, folder: Path, *, depthwise: bool = False) -> Subject:
     """A model and its int8 file in `folder`. Raises `ConfigError` for a name that is not known."""
     if name == SHIPPED:
         manifest, file = open_model_files(None)
@@ -244,7 +244,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     subjects = []
     with tempfile.TemporaryDirectory() as scratch:
         for name in args.models:
-            subject = prepare(name, args.px, args.patches, args.depthwise, Path(scratch))
+            subject = prepare(name, args.px, args.patches, Path(scratch), depthwise=args.depthwise)
             worlds = held_out_worlds(
                 subject.manifest(FP32), seeds=range(SCORED_SEED, SCORED_SEED + args.worlds), queries=args.queries
             )
