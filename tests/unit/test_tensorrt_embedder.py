@@ -179,6 +179,34 @@ def test_closing_frees_everything_once(engine: Path, cuda: FakeCuda, trt: FakeTe
         embedder.embed(*patches_of(1))
 
 
+def test_closing_under_a_call_that_does_not_end_frees_nothing_beneath_it(
+    engine: Path, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tilefix.embedders.tensorrt._CLOSE_S", 0.05)
+    embedder = TensorRTEmbedder(load_manifest(engine.with_suffix(".json")), engine)
+    begun, go_on, run = threading.Event(), threading.Event(), embedder._run
+    found: list[np.ndarray] = []
+
+    def slow(count: int) -> None:
+        begun.set()
+        assert go_on.wait(30.0)
+        run(count)
+
+    monkeypatch.setattr(embedder, "_run", slow)
+    worker = threading.Thread(target=lambda: found.append(embedder.embed(*patches_of(1))))
+    worker.start()
+    assert begun.wait(30.0)
+    with caplog.at_level(logging.WARNING):
+        embedder.close()
+    assert "still at work" in caplog.text
+    assert cuda.live
+    go_on.set()
+    worker.join(30.0)
+    assert np.isfinite(found[0]).all()
+    embedder.close()
+    assert cuda.live == {}
+
+
 @pytest.mark.parametrize("failure", ["deserialize", "context", "malloc", "host_alloc"])
 def test_an_engine_that_cannot_be_loaded_leaves_nothing_behind(
     engine: Path, cuda: FakeCuda, trt: FakeTensorRT, failure: str

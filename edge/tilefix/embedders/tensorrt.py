@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,8 @@ from tilefix.errors import EngineError, TilefixError
 from tilefix.manifest import ModelManifest
 from tilefix.preprocess import check_patches
 from tilefix.types import BoolArray, Float32Array, UInt8Array
+
+_CLOSE_S = 2.0  # that closing waits for a call of another thread
 
 _logger = logging.getLogger(__name__)
 
@@ -52,6 +55,7 @@ class TensorRTEmbedder:
         self._count = 0  # the batch that the context's shapes, and the graph, are for
         self._context = self._engine = self._runtime = None
         self._owned = ExitStack()
+        self._turn = threading.Lock()
         data = read_model(file, manifest, again="build the engine again with tilefix engine build")
         fingerprint = read_fingerprint(file)
         trt = load_tensorrt()
@@ -106,24 +110,28 @@ class TensorRTEmbedder:
         Raises `EngineError` when the GPU fails: for this call only, unless the driver gave the GPU up.
         """
         check_patches(patches, masks, self._manifest.patch_px)
-        if self._device is None:
-            raise EngineError("the engine is closed")
         descriptors = np.empty((len(patches), self._manifest.descriptor_dim), dtype=np.float32)
-        with self._device.active():
-            for start in range(0, len(patches), self._batch):
-                part = slice(start, start + self._batch)
-                with timing.part("copy_in"):
-                    count = len(patches[part])
-                    self._pixels.here[:count] = patches[part]
-                    self._masks.here[:count] = True if masks is None else masks[part]
-                with timing.part("engine"):
-                    self._run(count)
-                with timing.part("copy_out"):
-                    found = self._found.here[:count]
-                    if not np.isfinite(found).all():
-                        raise EngineError("the engine gave values that are not finite", mend="build it again")
-                    descriptors[part] = found
+        with self._turn:
+            if self._device is None:
+                raise EngineError("the engine is closed")
+            with self._device.active():
+                for start in range(0, len(patches), self._batch):
+                    part = slice(start, start + self._batch)
+                    self._embed(patches[part], None if masks is None else masks[part], descriptors[part])
         return descriptors
+
+    def _embed(self, patches: UInt8Array, masks: BoolArray | None, descriptors: Float32Array) -> None:
+        count = len(patches)
+        with timing.part("copy_in"):
+            self._pixels.here[:count] = patches
+            self._masks.here[:count] = True if masks is None else masks
+        with timing.part("engine"):
+            self._run(count)
+        with timing.part("copy_out"):
+            found = self._found.here[:count]
+            if not np.isfinite(found).all():
+                raise EngineError("the engine gave values that are not finite", mend="build it again")
+            descriptors[:] = found
 
     def describe(self) -> str:
         """The engine's layers as TensorRT's inspector writes them, JSON."""
@@ -180,10 +188,19 @@ class TensorRTEmbedder:
                 graph.close()
 
     def close(self) -> None:
-        """Frees the engine, its memory and the GPU; may be called twice."""
-        if self._device is None:
+        """Frees the engine, its memory and the GPU; may be called twice. Under a call of another thread that does not
+        end, nothing is freed: the process's end does it."""
+        if not self._turn.acquire(timeout=_CLOSE_S):
+            _logger.warning("the engine is still at work: its memory is left to the end of the process")
             return
-        device, self._device = self._device, None
+        try:
+            device, self._device = self._device, None
+            if device is not None:
+                self._free(device)
+        finally:
+            self._turn.release()
+
+    def _free(self, device: Device) -> None:
         try:
             with device.active():
                 self._forget()
