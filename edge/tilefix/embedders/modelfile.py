@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,12 +19,17 @@ MAX_MODEL_BYTES = 1 << 30
 EXPORT_AGAIN = "export the model again with tilefix-train export"
 CLOSED = "the embedder is closed"
 
+# The key by which an ONNX tensor says that its values lie in another file: in protobuf a field 1 of 8 bytes,
+# "location", lengths and tags written short or long. ONNX Runtime up to 1.23 follows an absolute path there even when it
+# is given bytes.
+_ELSEWHERE = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)location")
+
 
 def read_model(file: Path, manifest: ModelManifest, *, again: str = EXPORT_AGAIN) -> bytes:
     """The file's bytes, as hashed: a runtime that is given these very bytes can load no further file.
 
-    Raises `ModelError` when the file cannot be read, is too large or does not have the manifest's SHA-256; `again` is
-    the mend of a file that is wrong.
+    Raises `ModelError` when the file cannot be read, is too large, does not have the manifest's SHA-256, or is an ONNX
+    file with values in another one; `again` is the mend of a file that is wrong.
     """
     try:
         size = file.stat().st_size
@@ -41,6 +47,8 @@ def read_model(file: Path, manifest: ModelManifest, *, again: str = EXPORT_AGAIN
             where=file,
             mend=f"copy the {file.suffix} and the .json of the same model again",
         )
+    if file.suffix == ".onnx" and _ELSEWHERE.search(data):
+        raise ModelError("the model keeps weights in another file", where=file, mend="export it as one file")
     return data
 
 
