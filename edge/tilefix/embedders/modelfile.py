@@ -20,8 +20,8 @@ EXPORT_AGAIN = "export the model again with tilefix-train export"
 CLOSED = "the embedder is closed"
 
 # The key by which an ONNX tensor says that its values lie in another file: in protobuf a field 1 of 8 bytes,
-# "location", lengths and tags written short or long. ONNX Runtime up to 1.23 follows an absolute path there even when it
-# is given bytes.
+# "location", lengths and tags written short or long. ONNX Runtime up to 1.23 follows an absolute path there even when
+# it is given bytes.
 _ELSEWHERE = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)location")
 
 
