@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,37 @@ def read_model(file: Path, manifest: ModelManifest, *, again: str = EXPORT_AGAIN
     if file.suffix == ".onnx" and _ELSEWHERE.search(data):
         raise ModelError("the model keeps weights in another file", where=file, mend="export it as one file")
     return data
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input or output of a network. `sides`: whole numbers where they are fixed. `text`: kind and shape as the
+    runtime writes them."""
+
+    is_float32: bool
+    sides: Sequence[object]
+    text: str
+
+
+def check_network(inputs: Sequence[Port], outputs: Sequence[Port], manifest: ModelManifest, file: Path) -> None:
+    """Raises `ModelError` unless the network is the manifest's: float32 (n, 3, p, p) -> (n, descriptor_dim), any n."""
+    for what, ports, wanted in (
+        ("input", inputs, (3, manifest.patch_px, manifest.patch_px)),
+        ("output", outputs, (manifest.descriptor_dim,)),
+    ):
+        if len(ports) != 1:
+            raise ModelError(f"the network has {len(ports)} {what}s, not one", where=file, mend=EXPORT_AGAIN)
+        (port,) = ports
+        if not port.is_float32 or len(port.sides) != 1 + len(wanted) or tuple(port.sides[1:]) != wanted:
+            raise ModelError(
+                f"the network's {what} is {port.text}, its manifest says float (n, {', '.join(map(str, wanted))})",
+                where=file,
+                mend=EXPORT_AGAIN,
+            )
+        if isinstance(port.sides[0], int):
+            raise ModelError(
+                f"the network's {what} has a fixed batch of {port.sides[0]}", where=file, mend=EXPORT_AGAIN
+            )
 
 
 class Inputs:

@@ -8,7 +8,15 @@ from typing import ClassVar
 
 import onnxruntime as ort
 
-from tilefix.embedders.modelfile import CLOSED, EXPORT_AGAIN, Inputs, embed_in_parts, read_model
+from tilefix.embedders.modelfile import (
+    CLOSED,
+    EXPORT_AGAIN,
+    Inputs,
+    Port,
+    check_network,
+    embed_in_parts,
+    read_model,
+)
 from tilefix.errors import ModelError
 from tilefix.manifest import ModelManifest
 from tilefix.types import BoolArray, Float32Array, UInt8Array
@@ -27,7 +35,9 @@ class OnnxEmbedder:
         self._manifest = manifest
         self._inputs = Inputs(manifest.patch_px)
         session = _open(read_model(file, manifest), file, threads, self.providers)
-        self._input = _checked_input(session, manifest, file)
+        inputs = session.get_inputs()
+        check_network(_ports(inputs), _ports(session.get_outputs()), manifest, file)
+        self._input = str(inputs[0].name)
         self._session: ort.InferenceSession | None = session
 
     @property
@@ -83,22 +93,5 @@ def _open(data: bytes, file: Path, threads: int, providers: Sequence[str]) -> or
     return session
 
 
-def _checked_input(session: ort.InferenceSession, manifest: ModelManifest, file: Path) -> str:
-    """The input's name, when inputs and outputs are those of the manifest: (n, 3, p, p) -> (n, descriptor_dim)."""
-    for what, values, wanted in (
-        ("input", session.get_inputs(), (3, manifest.patch_px, manifest.patch_px)),
-        ("output", session.get_outputs(), (manifest.descriptor_dim,)),
-    ):
-        if len(values) != 1:
-            raise ModelError(f"the network has {len(values)} {what}s, not one", where=file, mend=EXPORT_AGAIN)
-        shape = values[0].shape
-        if values[0].type != "tensor(float)" or len(shape) != 1 + len(wanted) or tuple(shape[1:]) != wanted:
-            raise ModelError(
-                f"the network's {what} is {values[0].type} {shape}, its manifest says float (n, "
-                f"{', '.join(map(str, wanted))})",
-                where=file,
-                mend=EXPORT_AGAIN,
-            )
-        if isinstance(shape[0], int):
-            raise ModelError(f"the network's {what} has a fixed batch of {shape[0]}", where=file, mend=EXPORT_AGAIN)
-    return str(session.get_inputs()[0].name)
+def _ports(values: Sequence[ort.NodeArg]) -> list[Port]:
+    return [Port(value.type == "tensor(float)", value.shape, f"{value.type} {value.shape}") for value in values]

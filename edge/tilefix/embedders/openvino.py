@@ -8,7 +8,15 @@ from typing import Any
 
 import openvino
 
-from tilefix.embedders.modelfile import CLOSED, EXPORT_AGAIN, Inputs, embed_in_parts, read_model
+from tilefix.embedders.modelfile import (
+    CLOSED,
+    EXPORT_AGAIN,
+    Inputs,
+    Port,
+    check_network,
+    embed_in_parts,
+    read_model,
+)
 from tilefix.errors import ModelError
 from tilefix.manifest import ModelManifest
 from tilefix.types import BoolArray, Float32Array, UInt8Array
@@ -51,7 +59,9 @@ def _open(data: bytes, manifest: ModelManifest, file: Path, threads: int) -> Any
     core = openvino.Core()
     try:
         model = core.read_model(io.BytesIO(data))
-        _check(model, manifest, file)
+        check_network(
+            [_port(value) for value in model.inputs], [_port(value) for value in model.outputs], manifest, file
+        )
         model.reshape([1, 3, manifest.patch_px, manifest.patch_px])
         compiled = core.compile_model(
             model,
@@ -73,22 +83,7 @@ def _open(data: bytes, manifest: ModelManifest, file: Path, threads: int) -> Any
         ) from error
 
 
-def _check(model: Any, manifest: ModelManifest, file: Path) -> None:
-    """Raises `ModelError` unless inputs and outputs are those of the manifest: (n, 3, p, p) -> (n, descriptor_dim)."""
-    for what, values, wanted in (
-        ("input", model.inputs, (3, manifest.patch_px, manifest.patch_px)),
-        ("output", model.outputs, (manifest.descriptor_dim,)),
-    ):
-        if len(values) != 1:
-            raise ModelError(f"the network has {len(values)} {what}s, not one", where=file, mend=EXPORT_AGAIN)
-        shape = values[0].get_partial_shape()
-        sides = [None if side.is_dynamic else side.get_length() for side in shape] if shape.rank.is_static else []
-        if values[0].get_element_type() != openvino.Type.f32 or tuple(sides[1:]) != wanted:
-            raise ModelError(
-                f"the network's {what} is {values[0].get_element_type()} {shape}, its manifest says float (n, "
-                f"{', '.join(map(str, wanted))})",
-                where=file,
-                mend=EXPORT_AGAIN,
-            )
-        if sides[0] is not None:
-            raise ModelError(f"the network's {what} has a fixed batch of {sides[0]}", where=file, mend=EXPORT_AGAIN)
+def _port(value: Any) -> Port:
+    kind, shape = value.get_element_type(), value.get_partial_shape()
+    sides = [None if side.is_dynamic else side.get_length() for side in shape] if shape.rank.is_static else []
+    return Port(kind == openvino.Type.f32, sides, f"{kind} {shape}")
