@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilefix.errors import ConfigError, TilefixError
+from tilefix.replay import write_results
 
 if TYPE_CHECKING:
     from tilefix_training.config import FitConfig
@@ -75,6 +76,14 @@ def variants() -> dict[str, dict[str, Any]]:
     return found
 
 
+def checked(names: Sequence[str]) -> Sequence[str]:
+    """The names; raises `ConfigError` when one is of no variant."""
+    known = variants()
+    if unknown := [name for name in names if name not in known]:
+        raise ConfigError(f"{', '.join(unknown)} is no variant", mend=f"one of {', '.join(known)}")
+    return names
+
+
 def _values(changes: Mapping[str, Any]) -> dict[str, Any]:
     """Every value of a configuration, by "section.key"."""
     from tilefix_training.config import load_config
@@ -115,10 +124,8 @@ def _run(args: argparse.Namespace) -> int:
     from tilefix_training.config import read_changes
 
     known = variants()
-    if unknown := [name for name in args.variants if name not in known]:
-        raise ConfigError(f"{', '.join(unknown)} is no variant", mend=f"one of {', '.join(known)}")
     changes = read_changes(args.set)
-    names = args.variants or [name for name in known if "<" not in name]
+    names = checked(args.variants) or [name for name in known if "<" not in name]
     jobs = [(name, seed) for seed in args.seeds for name in names]
     for seed in args.seeds:
         _data(args.out, seed)
@@ -195,7 +202,7 @@ def train(name: str, changes: Mapping[str, Any], seed: int, out: Path) -> None:
 
     def look(epoch: int, network: Any, _: dict[str, Any]) -> None:
         scored.append({"epoch": epoch, **scores(network, data, config.patches.patch_px)})
-        _write(scores_file, "".join(json.dumps(item) + "\n" for item in scored))
+        write_results(folder, {scores_file.name: "".join(json.dumps(item) + "\n" for item in scored)})
         last = scored[-1]["drone_to_satellite"]
         logging.info(
             "%s: epoch %d: R@1 %.1f full, %.1f matched", result.stem, epoch, 100 * last["full"], 100 * last["matched"]
@@ -210,14 +217,7 @@ def train(name: str, changes: Mapping[str, Any], seed: int, out: Path) -> None:
     rows = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
     found = {"variant": name, "seed": seed, "config": config.json()}
     found["epochs"] = [{**row, "test": by_epoch.get(row["epoch"])} for row in rows]
-    _write(result, json.dumps(found, indent=1) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    """Beside the place, then renamed."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    partial.replace(path)
+    write_results(out, {result.name: json.dumps(found, indent=1) + "\n"})
 
 
 def scores(network: Any, data: Path, patch_px: int) -> dict[str, Any]:

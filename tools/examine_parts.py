@@ -20,8 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ablate import configured, variants
+from ablate import checked, configured, variants
 from tilefix.errors import ConfigError, TilefixError
+from tilefix.replay import write_results
 from tilefix.types import BoolArray, IntArray
 from tilefix_training import train
 from tilefix_training.config import FitConfig
@@ -49,18 +50,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     known = variants()
     try:
-        for name in args.variants:
-            if name not in known:
-                raise ConfigError(f"{name} is no variant", mend=f"one of {', '.join(known)}")
-            found = examine(configured(name, known[name], args.seed, args.out), skip=int(args.odd))
+        for name in checked(args.variants):
+            config = configured(name, known[name], args.seed, args.out)
+            found = examine(config, skip=int(args.odd))
             print(f"{name}, data set {args.seed}, epoch {found['epoch']}\n{text(found)}\n")
-            path = (
-                args.out
-                / "parts"
-                / f"{name.replace(':', '-').replace('<', '-with-')}-{args.seed}-{found['epoch']}.json"
-            )
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(json.dumps(found, indent=1) + "\n")
+            file = f"{config.out.name}-{found['epoch']}.json"
+            write_results(args.out / "parts", {file: json.dumps(found, indent=1) + "\n"})
     except TilefixError as error:
         print(f"examine_parts: {error}", file=sys.stderr)
         return 2
