@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +168,39 @@ def test_weights_in_another_file_are_not_read(tmp_path: Path, provider: str) -> 
         rewrite(file, data.replace(key, written))
         with pytest.raises(ModelError, match="keeps weights in another file"):
             open_embedder(file, provider)
+
+
+def _fixed_batch(onnx: Any, graph: Any) -> None:
+    graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+
+
+def _two_outputs(onnx: Any, graph: Any) -> None:
+    graph.node.append(onnx.helper.make_node("Identity", [graph.output[0].name], ["again"]))
+    graph.output.append(onnx.helper.make_tensor_value_info("again", onnx.TensorProto.FLOAT, None))
+
+
+def _half_input(onnx: Any, graph: Any) -> None:
+    name = graph.input[0].name
+    shape = [side.dim_value or side.dim_param for side in graph.input[0].type.tensor_type.shape.dim]
+    graph.node.insert(0, onnx.helper.make_node("Cast", ["half"], [name], to=onnx.TensorProto.FLOAT))
+    graph.input[0].CopyFrom(onnx.helper.make_tensor_value_info("half", onnx.TensorProto.FLOAT16, shape))
+
+
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        (_fixed_batch, "the network's input has a fixed batch of 1"),
+        (_two_outputs, "the network has 2 outputs, not one"),
+        (_half_input, "the network's input is .*16.*, its manifest says float"),
+    ],
+)
+def test_a_network_of_another_form_is_refused(
+    tmp_path: Path, provider: str, damage: Callable[[Any, Any], None], what: str
+) -> None:
+    onnx = pytest.importorskip("onnx", reason="the extra engine is not installed")
+    file = small_model(tmp_path)
+    network = onnx.load(file)
+    damage(onnx, network.graph)
+    rewrite(file, network.SerializeToString())
+    with pytest.raises(ModelError, match=what):
+        open_embedder(file, provider)
