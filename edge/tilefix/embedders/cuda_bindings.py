@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from cuda.bindings import driver
 
-from tilefix.embedders.device import DeviceFacts, DeviceMemory, Graph, HostMemory
+from tilefix.embedders.device import DeviceFacts, DeviceMemory, Graph, HostMemory, cuda_version
 from tilefix.errors import EngineError
 
 _NO_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: work of the default stream does not hold this one up
@@ -121,11 +121,10 @@ class CudaBindingsDevice:
             )
         )
         name = _done(driver.cuDeviceGetName(128, self._device), "name the GPU")
-        version = int(_done(driver.cuDriverGetVersion(), "say its version"))
         return DeviceFacts(
             name=name.split(b"\0")[0].decode(errors="replace"),
             compute_capability=f"{major}.{minor}",
-            cuda=f"{version // 1000}.{version % 1000 // 10}",
+            cuda=cuda_version(int(_done(driver.cuDriverGetVersion(), "say its version"))),
         )
 
     @contextmanager

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import pycuda.driver as driver
 
-from tilefix.embedders.device import DeviceFacts, DeviceMemory, Graph, HostMemory
+from tilefix.embedders.device import DeviceFacts, DeviceMemory, Graph, HostMemory, cuda_version
 from tilefix.errors import EngineError
 
 _NO_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: work of the default stream does not hold this one up
@@ -89,8 +89,7 @@ class PyCudaDevice:
             driver.init()
             device = driver.Device(0)
             major, minor = device.compute_capability()
-            version = driver.get_driver_version()
-            self.facts = DeviceFacts(device.name(), f"{major}.{minor}", f"{version // 1000}.{version % 1000 // 10}")
+            self.facts = DeviceFacts(device.name(), f"{major}.{minor}", cuda_version(driver.get_driver_version()))
             self._context = device.retain_primary_context()
 
     @contextmanager

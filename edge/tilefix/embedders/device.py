@@ -27,6 +27,11 @@ class DeviceFacts:
     cuda: str
 
 
+def cuda_version(number: int) -> str:
+    """A CUDA version as people write it, "12.6", of the driver's number, 12060."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
 class HostMemory(Protocol):
     """Page-locked bytes of the host: `array`, uint8 (size_bytes,), until `close`."""
 
