@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from tilefix.camera import CameraModel, Mount
 from tilefix.errors import FlightError
 from tilefix.flight import FlightRow
 from tilefix.flightwriter import FlightWriter
-from tilefix.geodesy import LocalFrame
+from tilefix.geodesy import Grid, LocalFrame
 from tilefix.simulation.camera import Exposure
 from tilefix.simulation.flying import TICK_NS, AutopilotSettings, Flying
 from tilefix.simulation.noise import rng_for
@@ -79,15 +79,33 @@ def fly_over(
 
     Raises `FlightError` when the imagery has no room for the flight, or `out` holds a flight already.
     """
+    rows = list(flown(scenery.grid, frame, plan, out))  # before anything is written: there may be no room
+    with FlightWriter(out, frames=f"frames/*.{_suffix(plan)}", camera=plan.camera, mount=plan.mount) as writer:
+        (out / "frames").mkdir(exist_ok=True)
+        for sequence, (row, motion) in enumerate(rows):
+            exposure = exposure_of(plan, motion)
+            image = picture_of(scenery, plan.camera, plan.mount, motion, exposure, plan.seed, sequence)
+            _write_picture(out / "frames" / row.frame, image)
+            writer.add(row)
+            if progress is not None:
+                progress((sequence + 1) / len(rows))
+    return len(rows)
+
+
+def flown(grid: Grid, frame: LocalFrame, plan: FlightPlan, where: object = None) -> Iterator[tuple[FlightRow, Motion]]:
+    """What the log of the flight says at each frame, and how the vehicle moved in truth.
+
+    Raises `FlightError` when the imagery on `grid` has no room for it.
+    """
     margin_m = footprint_m(plan.camera, plan.mount, plan.agl_m) + 4.0 * plan.speed_mps
     length_m = plan.speed_mps * (plan.duration_s + 10.0)
-    extent_m = scenery.grid.width_px * scenery.grid.gsd_m
+    extent_m = grid.width_px * grid.gsd_m
     leg_m = (max(8.0 * plan.speed_mps, 0.09 * extent_m), max(20.0 * plan.speed_mps, 0.26 * extent_m))
     try:
-        path = wander(plan.seed, scenery.grid, margin_m=margin_m, length_m=length_m, leg_m=leg_m)
+        path = wander(plan.seed, grid, margin_m=margin_m, length_m=length_m, leg_m=leg_m)
     except ValueError as error:
         raise FlightError(
-            f"the imagery is too small: {error}", where=out, mend="fly lower, or over more imagery"
+            f"the imagery is too small: {error}", where=where, mend="fly lower, or over more imagery"
         ) from error
     (e0, n0), (e1, n1) = path[0], path[1]
     yaw_deg = math.degrees(math.atan2(e1 - e0, n1 - n0))
@@ -98,30 +116,24 @@ def fly_over(
     settings = AutopilotSettings(tilt_error_deg=plan.attitude_error_deg, yaw_error_deg=plan.heading_error_deg)
     flight = Flying(vehicle, Course(path, plan.speed_mps), frame, start_ns=0, seed=plan.seed, settings=settings)
     height_scale = 1.0 + float(rng_for(plan.seed, "height").normal(0.0, plan.height_error))
-    suffix = "png" if plan.lossless else "jpg"
     ticks_per_frame = 1e9 / TICK_NS / plan.rate_hz
-    count = max(1, math.floor(plan.duration_s * plan.rate_hz))
-    with FlightWriter(out, frames=f"frames/*.{suffix}", camera=plan.camera, mount=plan.mount) as writer:
-        (out / "frames").mkdir(exist_ok=True)
-        for sequence in range(count):
-            while flight.ticks < round(sequence * ticks_per_frame):
-                flight.tick()
-            motion = flight.vehicle.motion
-            image = picture_of(scenery, plan.camera, plan.mount, motion, _exposure(plan, motion), plan.seed, sequence)
-            name = f"{sequence:06d}.{suffix}"
-            _write_picture(out / "frames" / name, image)
-            roll_deg, pitch_deg, heading_deg = flight.sensed_attitude_deg()
-            state = VehicleState(
-                flight.ticks * TICK_NS, roll_deg, pitch_deg, heading_deg % 360.0, motion.agl_m * height_scale
-            )
-            truth = frame.to_geodetic(motion.east_m, motion.north_m)
-            writer.add(FlightRow(name, flight.now_s, state, truth))
-            if progress is not None:
-                progress((sequence + 1) / count)
-    return count
+    for sequence in range(max(1, math.floor(plan.duration_s * plan.rate_hz))):
+        while flight.ticks < round(sequence * ticks_per_frame):
+            flight.tick()
+        motion = flight.vehicle.motion
+        roll_deg, pitch_deg, heading_deg = flight.sensed_attitude_deg()
+        state = VehicleState(
+            flight.ticks * TICK_NS, roll_deg, pitch_deg, heading_deg % 360.0, motion.agl_m * height_scale
+        )
+        truth = frame.to_geodetic(motion.east_m, motion.north_m)
+        yield FlightRow(f"{sequence:06d}.{_suffix(plan)}", flight.now_s, state, truth), motion
 
 
-def _exposure(plan: FlightPlan, motion: Motion) -> Exposure:
+def _suffix(plan: FlightPlan) -> str:
+    return "png" if plan.lossless else "jpg"
+
+
+def exposure_of(plan: FlightPlan, motion: Motion) -> Exposure:
     """The exposure with the motion that the picture makes during it: a nadir camera, image top towards the nose."""
     if plan.exposure_ms == 0.0:
         return plan.exposure
