@@ -1,0 +1,187 @@
+"""tools/evaluate_flights.py on a tiny world: plan, record, replay, figures and tables."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from support.tools import load_tool
+from tilefix.flight import open_flight
+from tilefix.geodesy import LocalFrame
+from tilefix.scoring import Answer, judge, score
+from tilefix.simulation.world import EVALUATION_SEED_START, VALIDATION_SEEDS, satellite_look
+from tilefix.types import Covariance, Fix, FixKind, NoFix, Reason
+
+evaluate_flights = load_tool("evaluate_flights")
+figures = load_tool("generated_figures")
+plans = load_tool("generated_plans")
+runs = load_tool("generated_runs")
+tables = load_tool("generated_report")
+
+LOCAL = LocalFrame(47.0, 8.5)
+
+
+def test_published_flights_are_over_worlds_that_nothing_was_chosen_on() -> None:
+    for name, flown in plans.SETS.items():
+        allowed = VALIDATION_SEEDS if name.startswith("development") else range(EVALUATION_SEED_START, 10**6)
+        assert all(world in allowed for world in flown.worlds)
+    evaluation = plans.SETS["evaluation"]
+    assert len(evaluation.worlds) >= 10
+    assert len(evaluation.worlds) * evaluation.flights * evaluation.frames >= 20_000
+    assert (evaluation.size_m / 1000.0) ** 2 >= 4.0
+
+
+@pytest.mark.parametrize("name", sorted(plans.SETS))
+def test_heights_and_speeds_are_spread_evenly_and_seasons_change(name: str) -> None:
+    table = plans.sorties(plans.SETS[name])
+    assert table == plans.sorties(plans.SETS[name])
+    for values, (low, high) in (
+        ([one.plan.agl_m for one in table], plans.AGL_M),
+        ([one.plan.speed_mps for one in table], plans.SPEED_MPS),
+    ):
+        bins = [int((value - low) / (high - low) * len(table)) for value in values]
+        assert sorted(bins) == list(range(len(table)))  # one in each of as many bins
+    others = sum(one.look.season is not satellite_look(one.world).season for one in table)
+    assert others >= 0.6 * len(table)
+    assert len({one.plan.seed for one in table}) == len(table)
+    assert len({one.look for one in table}) == len(table)
+
+
+def _fix(east_m: float, north_m: float, velocity: tuple[float, float], sigma_m: float = 1.0) -> Fix:
+    spread, doubt = Covariance(sigma_m**2, 0.0, sigma_m**2), Covariance(0.01, 0.0, 0.01)
+    lat_deg, lon_deg = LOCAL.to_geodetic(east_m, north_m)
+    return Fix(0, FixKind.FIX, lat_deg, lon_deg, east_m, north_m, spread, 0.0, *velocity, doubt)
+
+
+def _record(positions: list[Fix | NoFix], name: str = "w-0", agl_m: float = 100.0) -> object:
+    """A flight eastwards at 10 m/s, a frame a second."""
+    answers: list[Answer] = [
+        judge(str(k), float(k), position, LOCAL.to_geodetic(10.0 * k, 0.0), LOCAL, 0.5)
+        for k, position in enumerate(positions)
+    ]
+    truth_m, truth_mps = figures.true_motion(answers, LOCAL)
+    facts = {"agl_m": agl_m, "speed_mps": 10.0, "airframe": "copter", "season": "spring", "map_season": "winter"}
+    return figures.Record(name, facts, {}, tuple(answers), truth_m, truth_mps, 1.0)
+
+
+def _lost_then_found() -> object:
+    lost = NoFix(0, Reason.AMBIGUOUS)
+    fixes = [_fix(10.0 * k + 0.5, 0.0, (10.0, 0.3)) for k in range(8)]
+    return _record([lost, lost, *fixes[2:5], lost, *fixes[6:]])
+
+
+def test_a_record_survives_the_disk(tmp_path: Path) -> None:
+    record = _lost_then_found()
+    figures.write_record(tmp_path / "w-0.json", record)
+    found = figures.read_record(tmp_path / "w-0.json")
+    assert found.answers == record.answers
+    assert np.array_equal(found.truth_mps, record.truth_mps)
+    assert score(found.answers) == score(record.answers)
+
+
+def test_figures_by_hand() -> None:
+    record = _lost_then_found()
+    first = figures.first_fix(record)
+    assert (first.frames, first.seconds) == (3, 2.0)
+    assert first.metres == pytest.approx(20.0, abs=1e-3)
+    assert figures.availability_after([record]) == 5 / 6
+    never = _record([NoFix(0, Reason.NO_MATCH)] * 4)
+    assert figures.first_fix(never) is None
+    assert figures.availability_after([record, never]) == 5 / 6
+    assert figures.availability_after([never]) is None
+    velocity = figures.velocity_score([record])
+    assert velocity.count == 5
+    assert velocity.median_share == pytest.approx(0.03, abs=1e-4)
+    assert velocity.coverage == (0.0, 0.0, 1.0)  # 3 sigma: within 99.73 % of two dimensions, beyond 95.45 %
+    assert figures.velocity_score([never]) is None
+
+
+def test_the_coverage_curve_rises_where_the_errors_lie() -> None:
+    record = _record([_fix(10.0 * k + (1.0 if k % 2 else 2.0), 0.0, (10.0, 0.0)) for k in range(4)])
+    one_sigma, two_sigma = (1.0 - math.exp(-0.5 * s * s) for s in (1.0, 2.0))
+    shares = [one_sigma - 0.01, one_sigma + 0.01, two_sigma - 0.01, two_sigma + 0.01]
+    assert figures.coverage_curve([record], shares) == [0.0, 0.5, 0.5, 1.0]
+
+
+def test_tables_hold_what_was_counted() -> None:
+    record, never = _lost_then_found(), _record([NoFix(0, Reason.NO_MATCH)] * 4, "w-1", 400.0)
+    table = tables.whole_table([record, never]).splitlines()
+    assert len({line.count("|") for line in table if line.startswith("|")}) == 1
+    assert table[2].startswith("| **all 2** | 12 | 83.3 % | 41.7 % | 0.50 m |")
+    assert "3 / 3 frames, 2.0 / 2.0 s, 20 / 20 m" in table[-1]
+    flights = tables.flight_table([record, never]).splitlines()
+    assert len({line.count("|") for line in flights}) == 1
+    assert "| never |" in flights[-1]
+    starts = [
+        runs.Start("w-0", 100.0, 4.41, True, 3, 1.0, 20.0, 0),
+        runs.Start("w-0", 400.0, 4.41, False, 9, 4.0, 80.0, 1),
+        runs.Start("x-0", 400.0, 25.0, True, 5, 2.0, 30.0, 0),
+    ]
+    converged = tables.convergence_table(starts).splitlines()
+    assert converged[2] == "| 4.4 km² | **all** | 2 | 1 | 6 / 9 | 2.5 / 3.8 | 50 / 77 | 1 |"
+    assert converged[-1].startswith("| 25.0 km² | 350 to 500 m | 1 | 1 |")
+
+
+def test_the_picture_is_sound_and_shows_every_flight() -> None:
+    records = [_lost_then_found(), replace(_lost_then_found(), name="w-1")]
+    root = ElementTree.fromstring(tables.picture(records))
+    dots = [node for node in root.iter("{http://www.w3.org/2000/svg}circle") if node.get("r") == "4"]
+    assert len(dots) == 2
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> str:
+    flown = plans.WorldSet(
+        range(1790, 1791), flights=2, frames=14, size_m=420.0, patch_m=80.0, width_px=240, height_px=180
+    )
+    monkeypatch.setitem(plans.SETS, "development", flown)
+    monkeypatch.setattr(plans, "AGL_M", (70.0, 80.0))
+    monkeypatch.setattr(plans, "SPEED_MPS", (6.0, 8.0))
+    return "development"
+
+
+def test_from_a_world_to_its_tables(tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def tool(command: str, *more: str) -> int:
+        return int(evaluate_flights.main([command, tiny, "--out", str(tmp_path), *more]))
+
+    assert tool("generate") == 0
+    assert "2 flights recorded" in capsys.readouterr().out
+    out = tmp_path / tiny
+    flight = open_flight(out / "flights" / "1790-0")
+    assert len(flight.rows) == 14
+    assert all(row.truth is not None for row in flight.rows)
+    assert tool("generate") == 0
+    assert "0 flights recorded" in capsys.readouterr().out
+
+    assert tool("run") == 0
+    assert "1790-1" in capsys.readouterr().out
+    record = figures.read_record(out / "runs" / "1790-0.json")
+    assert len(record.answers) == 14
+    # Over a flat, sharp world tracking begins within the flight, and the camera's velocity is near the truth.
+    assert figures.first_fix(record) is not None
+    assert figures.velocity_score([record]).median_share < 0.2
+    assert (out / "flights.svg").is_file()
+    before = (out / "runs" / "1790-0.json").stat().st_mtime_ns
+    assert tool("run") == 0
+    assert (out / "runs" / "1790-0.json").stat().st_mtime_ns == before
+
+    assert tool("converge", "--flights", "1790-0") == 0
+    starts = runs.read_starts(out / "starts" / "1790-0.json")
+    assert starts[0].found
+    assert starts[0].frames == figures.first_fix(record).frames
+    assert len(starts) > 1
+    assert sum(start.frames for start in starts) <= 14
+    assert "km²" in (out / "results.md").read_text(encoding="utf-8")
+
+
+def test_what_cannot_be_done_is_one_clear_line(tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command, message in (("report", "nothing was run"), ("run", "generate")):
+        assert evaluate_flights.main([command, tiny, "--out", str(tmp_path)]) == 2
+        assert message in capsys.readouterr().err
+    assert evaluate_flights.main(["run", tiny, "--out", str(tmp_path), "--flights", "x*"]) == 2
+    assert "no flight x*" in capsys.readouterr().err

@@ -1,0 +1,147 @@
+"""Evaluates tilefix on flights of a simulated camera over generated worlds; nothing that it writes may be committed.
+
+    python tools/evaluate_flights.py generate evaluation      maps and flight folders, in out/generated/evaluation
+    python tools/evaluate_flights.py run evaluation           replays every flight with no hint, then reports
+    python tools/evaluate_flights.py converge evaluation      starts over and over along every flight, then reports
+    python tools/evaluate_flights.py report evaluation        tables and a picture of what was run
+
+Sets of flights: `development` to choose settings by, `evaluation` for figures that are published; `development-large`
+and `large` over 25 km2 each. What exists already is kept, so a run that was cut short goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from fnmatch import fnmatch
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import TypeVar
+
+from generated_figures import read_record
+from generated_flights import open_map, record_world
+from generated_plans import SETS, Sortie, sorties
+from generated_report import convergence_table, flight_table, line_of, picture, whole_table
+from generated_runs import converge_flight, read_starts, run_flight
+from tilefix.embedders import open_embedder
+from tilefix.errors import TilefixError
+from tilefix.replay import write_results
+
+T = TypeVar("T")
+
+
+def generate(out: Path, name: str, table: Sequence[Sortie], jobs: int, model: str | None) -> None:
+    """Records what is missing of the set, a world at a time."""
+    tasks = [
+        partial(record_world, out, SETS[name], world, list(flown), model)
+        for world, flown in groupby(table, key=lambda one: one.world)
+    ]
+    for count, recorded in enumerate(each(tasks, jobs), start=1):
+        print(f"world {count} of {len(tasks)}: {recorded} flights recorded", flush=True)
+
+
+def replays(out: Path, table: Sequence[Sortie], jobs: int, frames: int | None, model: str | None, kind: str) -> None:
+    """Runs every flight of the table: `kind` runs (whole flights) or starts."""
+    embedder = open_embedder(model)
+    for world in dict.fromkeys(one.world for one in table):
+        open_map(out, world, embedder)  # built anew here for another model, not by two jobs at once
+    one_flight = run_flight if kind == "runs" else converge_flight
+    tasks = [partial(one_flight, out, out / kind, one, frames, model) for one in table]
+    for path in each(tasks, jobs):
+        if kind == "runs":
+            print(line_of(read_record(path)), flush=True)
+        else:
+            starts = read_starts(path)
+            print(path.stem, len(starts), "starts,", sum(start.found for start in starts), "found", flush=True)
+
+
+def each(tasks: Sequence[Callable[[], T]], jobs: int) -> Iterator[T]:
+    """The results as they come; with one job, in this process."""
+    if jobs == 1:
+        yield from (task() for task in tasks)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread) as pool:
+        for done in as_completed([pool.submit(task) for task in tasks]):
+            yield done.result()
+
+
+def _one_thread() -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+def report(out: Path, table: Sequence[Sortie]) -> None:
+    """Writes and prints the tables of what was run of the set, and the picture."""
+    records = [read_record(path) for one in table if (path := out / "runs" / f"{one.name}.json").is_file()]
+    starts = [
+        start for one in table if (path := out / "starts" / f"{one.name}.json").is_file() for start in read_starts(path)
+    ]
+    if not records and not starts:
+        raise TilefixError("nothing was run yet", where=out, mend="use `run` or `converge` first")
+    files: dict[str, str] = {}
+    text = ""
+    if records:
+        states = {str(sorted(record.state.items())) for record in records}
+        if len(states) > 1:
+            text += "**The flights were replayed with different code, models or settings.**\n\n"
+        text += f"{whole_table(records)}\n{flight_table(records)}"
+        files["flights.svg"] = picture(records)
+    if starts:
+        text += f"\n{convergence_table(starts)}"
+    write_results(out, {**files, "results.md": text})
+    print("\n" + text + f"\n{out / 'results.md'}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Records, replays or reports; 2 with one clear line when it cannot be done."""
+    args = _parser().parse_args(argv)
+    try:
+        out = args.out / args.set
+        table = [one for one in sorties(SETS[args.set]) if any(fnmatch(one.name, glob) for glob in args.flights)]
+        if not table:
+            raise TilefixError(f"no flight {' '.join(args.flights)} in {args.set}", mend="see `list`")
+        if args.command == "list":
+            for one in table:
+                print(one.name, f"{one.plan.agl_m:.0f} m {one.plan.speed_mps:.1f} m/s {one.look.season.name.lower()}")
+        elif args.command == "generate":
+            generate(out, args.set, table, args.jobs, args.model)
+        else:
+            if args.command != "report":
+                kind = "runs" if args.command == "run" else "starts"
+                replays(out, table, args.jobs, args.frames, args.model, kind)
+            report(out, table)
+    except TilefixError as error:
+        print(f"evaluate_flights: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Evaluate tilefix on flights over generated worlds.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("list", "the flights of a set"),
+        ("generate", "record maps and flights"),
+        ("run", "replay every flight with no hint"),
+        ("converge", "start over and over along every flight"),
+        ("report", "tables and a picture of what was run"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("set", choices=sorted(SETS))
+        command.add_argument("--out", type=Path, default=Path("out/generated"))
+        command.add_argument("--flights", nargs="+", default=["*"], metavar="GLOB", help="some of them: 1701-* *-0")
+        command.add_argument("--model", help="default: the one that ships")
+        if name in ("generate", "run", "converge"):
+            command.add_argument("--jobs", type=int, choices=range(1, 65), default=1, metavar="N")
+        if name in ("run", "converge"):
+            command.add_argument("--frames", type=int, help="the first so many of each flight")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
