@@ -14,17 +14,20 @@ from typing import Any
 from tilefix.errors import MapError
 from tilefix.geodesy import Grid, LocalFrame
 
-MAP_FORMAT_VERSION = 1
+MAP_FORMAT_VERSION = 2  # the newest one: 2 has terrain, a package without it is still written as 1
 MANIFEST_FILE = "manifest.json"
 _SEAL = "manifest_sha256"
 DATA_FILES = ("imagery.npy", "coverage.npy", "tiles.npy", "tiles.faiss")
+HEIGHT_FILE = "height.npy"  # only where the package has terrain
 
 _MAX_MANIFEST_BYTES = 1 << 20
 MAX_SIDE_PX = 400_000
 MAX_PIXELS = 20_000_000_000
 MAX_TILES = 20_000_000
 MAX_GSD_M = 1000.0
+MAX_HEIGHT_PIXELS = 25_000_000  # 100 MB: 10 km at 2 m, 100 km at 20 m
 MAX_LOCAL_M = 500_000.0  # from the frame's centre: beyond it metres of the projection are no longer metres
+_GRID_KEYS = ("west_m", "north_m", "gsd_m", "width_px", "height_px")
 _REBUILD = "copy the package again, or rebuild it with tilefix map build"
 
 
@@ -52,6 +55,18 @@ class ImageryInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class HeightInfo:
+    """The package's terrain: its grid, in the package's own frame, and where it comes from.
+
+    `datum`: what its heights are counted from, in the words of its maker; empty when unknown.
+    """
+
+    grid: Grid
+    source: str
+    datum: str
+
+
+@dataclass(frozen=True, slots=True)
 class FileEntry:
     """A data file's checksum and size."""
 
@@ -64,7 +79,8 @@ class MapManifest:
     """A map package's identity and limits.
 
     `patch_m`: metres of ground across one tile; `stride_m`: between tile centres; `tiles`: how many;
-    `created`: text from the builder (a date, when one was given), empty otherwise.
+    `created`: text from the builder (a date, when one was given), empty otherwise; `height`: the terrain, where the
+    package has it.
     """
 
     frame: LocalFrame
@@ -78,7 +94,17 @@ class MapManifest:
     imagery: ImageryInfo
     files: Mapping[str, FileEntry]
     created: str = ""
-    format_version: int = MAP_FORMAT_VERSION
+    height: HeightInfo | None = None
+
+    @property
+    def format_version(self) -> int:
+        """The oldest format that can say all of it."""
+        return 1 if self.height is None else 2
+
+    @property
+    def data_files(self) -> tuple[str, ...]:
+        """The names of the package's files beside the manifest."""
+        return DATA_FILES if self.height is None else (*DATA_FILES, HEIGHT_FILE)
 
 
 def manifest_json(manifest: MapManifest) -> str:
@@ -88,7 +114,7 @@ def manifest_json(manifest: MapManifest) -> str:
         "format_version": manifest.format_version,
         "created": manifest.created,
         "frame": {"lat_deg": manifest.frame.lat_deg, "lon_deg": manifest.frame.lon_deg},
-        "grid": {key: getattr(grid, key) for key in ("west_m", "north_m", "gsd_m", "width_px", "height_px")},
+        "grid": {key: getattr(grid, key) for key in _GRID_KEYS},
         "patch_m": manifest.patch_m,
         "stride_m": manifest.stride_m,
         "tiles": manifest.tiles,
@@ -98,6 +124,13 @@ def manifest_json(manifest: MapManifest) -> str:
         "imagery": {key: getattr(manifest.imagery, key) for key in ("source", "date", "licence")},
         "files": {name: {"sha256": e.sha256, "bytes": e.bytes} for name, e in manifest.files.items()},
     }
+    if manifest.height is not None:
+        terrain = manifest.height
+        raw["height"] = {
+            "grid": {key: getattr(terrain.grid, key) for key in _GRID_KEYS},
+            "source": terrain.source,
+            "datum": terrain.datum,
+        }
     return sealed(raw)
 
 
@@ -140,17 +173,19 @@ class _Reader:
                 where=self._path,
                 mend="update tilefix on this machine, or rebuild the map with this version",
             )
-        if type(version) is not int or version != MAP_FORMAT_VERSION:
+        if type(version) is not int or version < 1:
             raise self._refuse(f"map manifest has format_version {version!r}, this tilefix reads {MAP_FORMAT_VERSION}")
         if text != sealed(raw):
             raise self._refuse("map manifest was changed after it was written")
         keys = ("format_version", "created", "frame", "grid", "patch_m", "stride_m", "tiles", "descriptor_dim")
-        self._keys(raw, "map manifest", (*keys, "metric", "model", "imagery", "files", _SEAL))
+        of_version = () if version == 1 else ("height",)
+        self._keys(raw, "map manifest", (*keys, "metric", "model", "imagery", "files", *of_version, _SEAL))
         if raw["metric"] != "cosine":
             raise self._refuse(f"metric {raw['metric']!r} is not known; this tilefix searches by cosine")
         grid = self._grid(raw["grid"])
         extent_m = math.hypot(grid.width_px, grid.height_px) * grid.gsd_m
         patch_m = self._number(raw, "patch_m", 1e-3, 1e6)
+        height = None if version == 1 else self._height(raw["height"], grid)
         return MapManifest(
             frame=self._frame(raw["frame"]),
             grid=grid,
@@ -161,8 +196,9 @@ class _Reader:
             metric="cosine",
             model=self._model(raw["model"]),
             imagery=self._imagery(raw["imagery"]),
-            files=self._files(raw["files"]),
+            files=self._files(raw["files"], DATA_FILES if height is None else (*DATA_FILES, HEIGHT_FILE)),
             created=self._text(raw, "created"),
+            height=height,
         )
 
     def _frame(self, raw: object) -> LocalFrame:
@@ -170,7 +206,7 @@ class _Reader:
         return LocalFrame(self._number(raw, "lat_deg", -85.0, 85.0), self._number(raw, "lon_deg", -180.0, 180.0))
 
     def _grid(self, raw: object) -> Grid:
-        raw = self._keys(raw, "grid", ("west_m", "north_m", "gsd_m", "width_px", "height_px"))
+        raw = self._keys(raw, "grid", _GRID_KEYS)
         grid = Grid(
             west_m=self._number(raw, "west_m", -MAX_LOCAL_M, MAX_LOCAL_M),
             north_m=self._number(raw, "north_m", -MAX_LOCAL_M, MAX_LOCAL_M),
@@ -191,10 +227,26 @@ class _Reader:
         raw = self._keys(raw, "imagery", ("source", "date", "licence"))
         return ImageryInfo(self._text(raw, "source"), self._text(raw, "date"), self._text(raw, "licence"))
 
-    def _files(self, raw: object) -> Mapping[str, FileEntry]:
-        raw = self._keys(raw, "files", DATA_FILES)
+    def _height(self, raw: object, imagery: Grid) -> HeightInfo:
+        raw = self._keys(raw, "height", ("grid", "source", "datum"))
+        grid = self._grid(raw["grid"])
+        if grid.width_px * grid.height_px > MAX_HEIGHT_PIXELS:
+            raise self._refuse(f"terrain has more than {MAX_HEIGHT_PIXELS} heights")
+        slack = grid.gsd_m
+        inside = (
+            grid.west_m <= imagery.west_m + slack
+            and grid.east_m >= imagery.east_m - slack
+            and grid.south_m <= imagery.south_m + slack
+            and grid.north_m >= imagery.north_m - slack
+        )
+        if not inside:
+            raise self._refuse("terrain does not reach over the imagery")
+        return HeightInfo(grid, self._text(raw, "source"), self._text(raw, "datum"))
+
+    def _files(self, raw: object, names: tuple[str, ...]) -> Mapping[str, FileEntry]:
+        raw = self._keys(raw, "files", names)
         entries = {}
-        for name in DATA_FILES:
+        for name in names:
             entry = self._keys(raw[name], f"files: {name}", ("sha256", "bytes"))
             entries[name] = FileEntry(self._sha256(entry), self._whole(entry, "bytes", 0, 1 << 50))
         return entries

@@ -2,8 +2,9 @@
 
 A folder with `manifest.json` and four files: `imagery.npy` (uint8, RGB), `coverage.npy` (uint8, 255 where imagery
 exists), `tiles.npy` (float32 tile centres, local metres), `tiles.faiss` (flat inner-product index of descriptors in
-the same order). The folder comes from outside, so it is hostile: sizes are checked before anything is allocated,
-links and unknown names are refused, nothing is unpickled.
+the same order); with terrain a fifth, `height.npy` (float32, metres, NaN where unknown). The folder comes from
+outside, so it is hostile: sizes are checked before anything is allocated, links and unknown names are refused,
+nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ import numpy.typing as npt
 from tilefix.errors import MapError, ModelError
 from tilefix.geodesy import Grid, LocalFrame
 from tilefix.manifest import ModelManifest, sha256_of
-from tilefix.mapmanifest import DATA_FILES, MANIFEST_FILE, MapManifest, load_map_manifest
+from tilefix.mapmanifest import HEIGHT_FILE, MANIFEST_FILE, MapManifest, load_map_manifest
+from tilefix.terrain import HEIGHT_RANGE_M, Terrain
 from tilefix.types import Float32Array, UInt8Array
 
 # faiss IndexFlatIP: fourcc, dimension, count, two unused words, trained, metric (0 = inner product), float count.
 FLAT_INDEX_HEADER = struct.Struct("<4siqqqBiQ")
 _MAX_NPY_HEADER = 512
+_HEIGHT_ROWS = 512
 _NPY_HEADER = re.compile(
     rb"\x93NUMPY\x01\x00..\{'descr': '(?P<descr>[|<][a-z]\d)', 'fortran_order': False, "
     rb"'shape': \((?P<shape>\d{1,12}(?:, \d{1,12}){0,3},?)\), \} *\n",
@@ -42,6 +45,7 @@ class MapPackage:
 
     `imagery`: uint8 (H, W, 3) RGB. `coverage`: uint8 (H, W), 255 where imagery exists, 0 elsewhere.
     `tile_centres_m`: float32 (N, 2), east and north in `frame`, in the order of the index.
+    `terrain`: the ground's height, where the package has it.
     """
 
     path: Path
@@ -49,6 +53,7 @@ class MapPackage:
     imagery: UInt8Array
     coverage: UInt8Array
     tile_centres_m: Float32Array
+    terrain: Terrain | None = None
 
     @property
     def frame(self) -> LocalFrame:
@@ -71,7 +76,7 @@ class MapPackage:
         manifest = load_map_manifest(path / MANIFEST_FILE)
         if model is not None:
             check_model(manifest, model, path)
-        for name in DATA_FILES:
+        for name in manifest.data_files:
             _check_file(path / name, manifest, verify)
         grid = manifest.grid
         imagery = _open_array(path / "imagery.npy", (grid.height_px, grid.width_px, 3), np.uint8)
@@ -79,7 +84,7 @@ class MapPackage:
         centres = _open_array(path / "tiles.npy", (manifest.tiles, 2), np.float32)
         _check_centres(centres, manifest, path / "tiles.npy")
         _check_index_header(path / "tiles.faiss", manifest)
-        return cls(path=path, manifest=manifest, imagery=imagery, coverage=coverage, tile_centres_m=centres)
+        return cls(path, manifest, imagery, coverage, centres, _open_terrain(path / HEIGHT_FILE, manifest))
 
 
 def flat_index_header(descriptor_dim: int, count: int) -> bytes:
@@ -142,6 +147,26 @@ def _open_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> 
         raise MapError("array is cut short or too long", where=path, mend=_REBUILD)
     array: npt.NDArray[Any] = np.memmap(path, dtype=wanted, mode="r", offset=len(match[0]), shape=shape)
     return array
+
+
+def _open_terrain(path: Path, manifest: MapManifest) -> Terrain | None:
+    """The terrain, every height looked at: one infinite or absurd height would throw the position far off."""
+    if manifest.height is None:
+        return None
+    grid = manifest.height.grid
+    heights: Float32Array = _open_array(path, (grid.height_px, grid.width_px), np.float32)
+    for top in range(0, grid.height_px, _HEIGHT_ROWS):
+        rows = heights[top : top + _HEIGHT_ROWS]
+        with np.errstate(invalid="ignore"):
+            absurd = (rows < HEIGHT_RANGE_M[0]) | (rows > HEIGHT_RANGE_M[1])
+        if absurd.any():
+            low, high = HEIGHT_RANGE_M
+            raise MapError(
+                f"terrain has a height of {float(rows[absurd][0]):g} m, beyond {low:g} to {high:g} m",
+                where=path,
+                mend=_REBUILD,
+            )
+    return Terrain(grid, heights)
 
 
 def _check_centres(centres: Float32Array, manifest: MapManifest, path: Path) -> None:

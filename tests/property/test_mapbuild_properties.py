@@ -24,7 +24,9 @@ from tilefix.mapbuild.sources import BBox
 from tilefix.mapbuild.tiles import TileMosaic, choose_zoom
 from tilefix.mapmanifest import (
     DATA_FILES,
+    HEIGHT_FILE,
     FileEntry,
+    HeightInfo,
     ImageryInfo,
     MapManifest,
     ModelRef,
@@ -52,6 +54,15 @@ def manifests(draw: st.DrawFn) -> MapManifest:
         draw(st.integers(1, 20_000)),
         draw(st.integers(1, 20_000)),
     )
+    height, names = None, DATA_FILES
+    if draw(st.booleans()):
+        of_terrain = Grid(
+            grid.west_m, grid.north_m, 10.0 * grid.gsd_m, grid.width_px // 10 + 1, grid.height_px // 10 + 1
+        )
+        height, names = (
+            HeightInfo(of_terrain, draw(st.text(max_size=9)), draw(st.text(max_size=9))),
+            (*names, HEIGHT_FILE),
+        )
     return MapManifest(
         frame=LocalFrame(draw(st.floats(-85, 85)), draw(st.floats(-180, 180))),
         grid=grid,
@@ -62,8 +73,9 @@ def manifests(draw: st.DrawFn) -> MapManifest:
         metric="cosine",
         model=ModelRef(draw(st.text(max_size=20)), draw(SHA256), draw(st.none() | SHA256)),
         imagery=ImageryInfo(*draw(st.tuples(*[st.text(max_size=20)] * 3))),
-        files={name: FileEntry(draw(SHA256), draw(st.integers(0, 10**12))) for name in DATA_FILES},
+        files={name: FileEntry(draw(SHA256), draw(st.integers(0, 10**12))) for name in names},
         created=draw(st.text(max_size=20)),
+        height=height,
     )
 
 

@@ -220,7 +220,7 @@ def test_text_from_outside_steers_no_terminal(geotiff: Path, tmp_path: Path) -> 
     options = BuildOptions(source="\x1b]0;owned\x07", licence="a\nmodel    other")
     package = build_map(geotiff, tmp_path / "map", embedder=EMBEDDER, options=options)
     lines = info_text(package).splitlines()
-    assert len(lines) == 11
+    assert len(lines) == 12
     assert "\x1b" not in info_text(package) + info_json(package)
     assert printable("km² ä\u202e\r") == "km² ä??"
 

@@ -11,10 +11,12 @@ import pytest
 from support.embedders import ThumbnailEmbedder
 from support.rasters import munich_grid, textured
 from tilefix.errors import MapError, ModelError
+from tilefix.geodesy import Grid
 from tilefix.manifest import sha256_of
-from tilefix.mapbuild.package import ArrayImagery, build_package
+from tilefix.mapbuild.package import ArrayImagery, ArrayTerrain, build_package
 from tilefix.mapmanifest import DATA_FILES, load_map_manifest, sealed
 from tilefix.mappackage import MapPackage
+from tilefix.terrain import Terrain
 
 EMBEDDER = ThumbnailEmbedder(patch_px=32, side=6)
 
@@ -121,9 +123,97 @@ def test_no_package_at_all(tmp_path: Path) -> None:
 
 
 def test_a_newer_format_says_so(package: Path) -> None:
-    edit(package, format_version=2, something_new=1)
-    with pytest.raises(MapError, match=r"format version 2.*update tilefix"):
+    edit(package, format_version=3, something_new=1)
+    with pytest.raises(MapError, match=r"format version 3.*update tilefix"):
         MapPackage.open(package)
+
+
+TERRAIN_GRID = Grid(-45.0, 35.0, 5.0, 18, 14)
+
+
+@pytest.fixture
+def hilly(tmp_path: Path) -> Path:
+    frame, grid = munich_grid(120, 160)
+    imagery = ArrayImagery(frame, grid, textured(120, 160), np.full((120, 160), 255, np.uint8), "test", "", "")
+    heights = np.linspace(480.0, 520.0, 18 * 14, dtype=np.float32).reshape(14, 18)
+    heights[0, 0] = np.nan
+    terrain = ArrayTerrain(Terrain(TERRAIN_GRID, heights), "dem.tif", "EGM96 height")
+    build_package(imagery, tmp_path / "hilly", embedder=EMBEDDER, patch_m=20.0, stride_m=10.0, terrain=terrain)
+    return tmp_path / "hilly"
+
+
+def test_a_package_with_terrain_says_what_was_built(hilly: Path) -> None:
+    opened = MapPackage.open(hilly)
+    assert opened.terrain is not None
+    assert opened.terrain.grid == TERRAIN_GRID
+    assert isinstance(opened.terrain.height_m, np.memmap)
+    assert not opened.terrain.height_m.flags.writeable
+    assert np.isnan(opened.terrain.height_m[0, 0])
+    assert float(opened.terrain.height_m[13, 17]) == 520.0
+    assert opened.manifest.height is not None
+    assert (opened.manifest.height.source, opened.manifest.height.datum) == ("dem.tif", "EGM96 height")
+
+
+def test_terrain_is_format_2_and_a_package_without_is_still_format_1(package: Path, hilly: Path) -> None:
+    assert json.loads((package / "manifest.json").read_text())["format_version"] == 1
+    assert json.loads((hilly / "manifest.json").read_text())["format_version"] == 2
+    assert MapPackage.open(package).terrain is None
+    edit(package, format_version=2)
+    with pytest.raises(MapError, match="lacks height"):
+        MapPackage.open(package)
+    edit(hilly, format_version=1)
+    with pytest.raises(MapError, match="unknown 'height'"):
+        MapPackage.open(hilly)
+
+
+@pytest.mark.parametrize("height_m", [np.inf, -np.inf, 9001.0, -501.0, 1e30])
+def test_an_absurd_height_is_refused(hilly: Path, height_m: float) -> None:
+    heights = np.load(hilly / "height.npy")
+    heights[7, 3] = height_m
+    np.save(hilly / "height.npy", heights)
+    seal(hilly, "height.npy")
+    with pytest.raises(MapError, match=r"height\.npy.*terrain has a height"):
+        MapPackage.open(hilly, verify=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"height__grid__width_px": 19}, r"manifest says <f4 \(14, 19\)"),
+        ({"height__grid__width_px": 14, "height__grid__height_px": 18}, "does not reach over"),
+        ({"height__grid__west_m": 400.0}, "does not reach over"),
+        ({"height__grid__gsd_m": 0.0}, "gsd_m must be"),
+        ({"height__grid__gsd_m": 0.01, "height__grid__width_px": 9000, "height__grid__height_px": 9000}, "25000000"),
+        ({"height": None}, "height must be an object"),
+        ({"height__more": 1}, "unknown 'more'"),
+        ({"height__datum": 96}, "datum must be text"),
+    ],
+)
+def test_terrain_that_contradicts_itself(hilly: Path, changes: dict[str, object], match: str) -> None:
+    edit(hilly, **changes)
+    with pytest.raises(MapError, match=match):
+        MapPackage.open(hilly)
+
+
+@pytest.mark.parametrize(
+    "heights", [np.zeros((14, 18)), np.zeros((18, 14), np.float32), np.zeros((14, 18, 1), np.float32), np.zeros(0)]
+)
+def test_another_array_as_terrain(hilly: Path, heights: np.ndarray) -> None:
+    np.save(hilly / "height.npy", heights)
+    seal(hilly, "height.npy")
+    with pytest.raises(MapError, match=r"height\.npy"):
+        MapPackage.open(hilly)
+
+
+def test_missing_and_damaged_terrain_is_refused(hilly: Path) -> None:
+    data = bytearray((hilly / "height.npy").read_bytes())
+    data[-1] ^= 1
+    (hilly / "height.npy").write_bytes(data)
+    with pytest.raises(MapError, match="checksum"):
+        MapPackage.open(hilly)
+    (hilly / "height.npy").unlink()
+    with pytest.raises(MapError, match=r"height\.npy.*missing"):
+        MapPackage.open(hilly)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tilefix.errors import MapError
@@ -20,6 +21,7 @@ from tilefix.mapbuild.package import (
 )
 from tilefix.mapbuild.resample import fill, layout_of
 from tilefix.mapbuild.sources import BBox
+from tilefix.mapbuild.terrain import read_terrain
 from tilefix.mapmanifest import ImageryInfo
 from tilefix.mappackage import MapPackage
 from tilefix.ports import Embedder
@@ -34,7 +36,8 @@ class BuildOptions:
     `gsd_m`: ground sampling of the map, by default the imagery's, though not finer than half of what the model
     sees at its smallest patch. `patch_m`: by default the model's patch at that sampling, moved into its trained
     range. `stride_m`: by default a quarter of the patch. `zoom`, `bbox`, `bands`: which part of the imagery.
-    `source`, `date`, `licence`: by default what the imagery says of itself.
+    `source`, `date`, `licence`: by default what the imagery says of itself. `terrain`: a GeoTIFF of ground heights; the
+    ground is taken to be flat without.
     """
 
     gsd_m: float | None = None
@@ -46,6 +49,7 @@ class BuildOptions:
     source: str | None = None
     date: str | None = None
     licence: str | None = None
+    terrain: Path | None = None
     created: str = ""
 
 
@@ -104,6 +108,10 @@ def build_map(
             )
             if not coverage.any():
                 raise MapError("imagery shows nothing there", where=imagery, mend="check --bbox, nodata and alpha")
+            heights = None
+            if options.terrain is not None:
+                told = None if progress is None else partial(progress, "reading terrain")
+                heights = read_terrain(options.terrain, layout.frame, grid, told)
             write_tiles(
                 folder,
                 pixels,
@@ -118,6 +126,7 @@ def build_map(
                 embedder=embedder,
                 patch_m=patch_m,
                 stride_m=stride_m,
+                terrain=heights,
                 progress=progress,
                 created=options.created,
             )

@@ -29,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     build.add_argument("--zoom", type=int, help="zoom of the tiles (default: the finest that covers the ground)")
     build.add_argument("--bbox", metavar="W,S,E,N", help=_BBOX_HELP)
     build.add_argument("--bands", metavar="R,G,B", help="bands of a GeoTIFF, counted from 1")
+    build.add_argument("--terrain", type=Path, metavar="DEM", help="GeoTIFF of ground heights, metres above sea level")
     build.add_argument("--source", help="where the imagery comes from (default: its name)")
     build.add_argument("--date", help="when it was taken (default: what it says itself)")
     build.add_argument("--license", "--licence", dest="licence", help="its licence (default: what it says itself)")
@@ -93,6 +94,7 @@ def _build(args: argparse.Namespace) -> int:
         source=args.source,
         date=args.date,
         licence=args.licence,
+        terrain=args.terrain,
         created=_created(),
     )
     progress = ProgressLine()
@@ -128,6 +130,11 @@ def _check(args: argparse.Namespace) -> int:
         f"{args.map}: whole. {100.0 * found.coverage_share:.1f} % covered, {found.tiles} tiles; "
         f"{found.tiles_checked} embedded again, lowest agreement {found.agreement:.4f}\n"
     )
+    if found.relief is None:
+        sys.stdout.write("No terrain: the ground is taken to be flat.\n")
+    else:
+        low_m, high_m, share = found.relief.lowest_m, found.relief.highest_m, found.relief.known_share
+        sys.stdout.write(f"Terrain from {low_m:.0f} to {high_m:.0f} m, {100.0 * share:.1f} % known.\n")
     return 0
 
 

@@ -31,7 +31,9 @@ GDAL_SETTINGS = {
     "GDAL_NUM_THREADS": "1",
     "GDAL_HTTP_MAX_RETRY": 0,
     "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none",
+    "GTIFF_REPORT_COMPD_CS": "YES",  # the vertical datum of terrain
 }
+_TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MAX_BANDS = 64
 PIXEL_TYPES = frozenset({"uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"})
 MAX_BLOCK_BYTES = 1 << 29
@@ -41,6 +43,19 @@ _SMALL_PX = 1 << 22
 _SAMPLE_WINDOWS, _SAMPLE_PX = 8, 256  # a side: where the brightness range of 16-bit imagery is looked for
 _LOW_PERCENT, _HIGH_PERCENT = 0.5, 99.5
 _SET_CRS = "set it, for example with gdal_translate -a_srs EPSG:32643 -a_ullr W N E S in.tif out.tif"
+
+
+def open_values(path: Path) -> GeoTiffSource:
+    """A GeoTIFF whose first band holds numbers, such as heights; raises `MapError`."""
+    path = path.absolute()
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise MapError(f"cannot read the terrain: {error.strerror}", where=path, mend="check --terrain") from error
+    if magic not in _TIFF_MAGICS:
+        raise MapError("not a GeoTIFF", where=path, mend="give a GeoTIFF, or make one: gdal_translate in.hgt out.tif")
+    return GeoTiffSource(path, (1,), stretched=False)
 
 
 def open_imagery(
@@ -59,7 +74,7 @@ def open_imagery(
             magic = file.read(16)
     except OSError as error:
         raise MapError(f"cannot read the imagery: {error.strerror}", where=path, mend="check --imagery") from error
-    if magic[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    if magic[:4] in _TIFF_MAGICS:
         return GeoTiffSource(path, bands)
     if magic == b"SQLite format 3\0":
         return open_mbtiles(path, zoom=zoom, bbox=bbox)
@@ -71,9 +86,12 @@ def open_imagery(
 
 
 class GeoTiffSource:
-    """A GeoTIFF or COG as RGB: palette, 1 to 4 bands and more, alpha, mask or nodata, 8 to 64 bits."""
+    """A GeoTIFF or COG as RGB: palette, 1 to 4 bands and more, alpha, mask or nodata, 8 to 64 bits.
 
-    def __init__(self, path: Path, bands: Sequence[int] | None = None) -> None:
+    `stretched=False`: only `values` will be asked for, not pictures.
+    """
+
+    def __init__(self, path: Path, bands: Sequence[int] | None = None, *, stretched: bool = True) -> None:
         self.where: object = path
         self._data = _open(path)
         try:
@@ -83,7 +101,7 @@ class GeoTiffSource:
             self._bands, self._alpha = self._choose_bands(bands)
             self._palette = self._colour_table()
             self._has_mask = self._alpha is None and self._data.mask_flag_enums[0] == [_mask_flags().per_dataset]
-            self._range = None if self._is_plain() else self._brightness_range()
+            self._range = None if self._is_plain() or not stretched else self._brightness_range()
         except BaseException:
             self._data.close()
             raise
@@ -115,6 +133,23 @@ class GeoTiffSource:
             if rgb.shape[2] == 1:
                 rgb = np.repeat(rgb, 3, axis=2)
         return np.ascontiguousarray(rgb, dtype=np.uint8), np.where(covered, 255, 0).astype(np.uint8)
+
+    def values(self, left: int, top: int, right: int, bottom: int) -> Float64Array:
+        """The first chosen band of a window in the file's own unit, float64 (h, w), NaN where it holds nothing."""
+        raw, covered = self._raw(left, top, right, bottom)
+        band = self._bands[0] - 1
+        scaled = raw[0].astype(np.float64) * float(self._data.scales[band]) + float(self._data.offsets[band])
+        return np.where(covered, scaled, np.nan)
+
+    @property
+    def unit(self) -> str:
+        """The unit that the first chosen band says of itself; empty when it says none."""
+        return str(self._data.units[self._bands[0] - 1] or "")
+
+    @property
+    def wkt(self) -> str:
+        """The file's coordinate reference system as WKT, with its vertical part where it has one."""
+        return str(self._data.crs.to_wkt())
 
     def close(self) -> None:
         """See `ImagerySource`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from tilefix.errors import MapError
 from tilefix.mapbuild.package import Progress
 from tilefix.mapbuild.patches import MIN_TILE_COVERAGE, cut_patch
-from tilefix.mapmanifest import DATA_FILES, MANIFEST_FILE, manifest_json
+from tilefix.mapmanifest import MANIFEST_FILE, manifest_json
 from tilefix.mappackage import MapPackage
 from tilefix.ports import Embedder
 from tilefix.tileindex import TileIndex
@@ -26,13 +26,24 @@ _REBUILD = "rebuild it with tilefix map build"
 
 
 @dataclass(frozen=True, slots=True)
+class ReliefSummary:
+    """What a package's terrain holds: lowest and highest ground, and the share of it that is known."""
+
+    lowest_m: float
+    highest_m: float
+    known_share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
-    """What `check_map` measured. `coverage_share`: of the grid; `agreement`: lowest cosine of re-embedded tiles."""
+    """What `check_map` measured. `coverage_share`: of the grid; `agreement`: lowest cosine of re-embedded tiles;
+    `relief`: of the terrain, where the package has it."""
 
     coverage_share: float
     tiles: int
     tiles_checked: int
     agreement: float
+    relief: ReliefSummary | None = None
 
 
 def info_json(package: MapPackage) -> str:
@@ -48,6 +59,8 @@ def info_json(package: MapPackage) -> str:
     size = {"width_m": grid.east_m - grid.west_m, "height_m": grid.north_m - grid.south_m}
     data_bytes = sum(entry.bytes for entry in package.manifest.files.values())
     extra = {"corners": corners, "size": size, "bytes": data_bytes, "coverage_share": coverage_share(package)}
+    if (relief := relief_of(package)) is not None:
+        extra["relief"] = asdict(relief)
     return json.dumps({**json.loads(manifest_json(package.manifest)), **extra}, indent=2, sort_keys=True)
 
 
@@ -64,6 +77,7 @@ def info_text(package: MapPackage) -> str:
         "covered": f"{100.0 * coverage_share(package):.1f} %",
         "tiles": f"{manifest.tiles}, {manifest.patch_m:g} m wide, {manifest.stride_m:g} m apart",
         "model": f"{manifest.model.name} ({manifest.model.sha256[:12]}), {manifest.descriptor_dim} numbers a tile",
+        "terrain": _terrain_text(package),
         "imagery": manifest.imagery.source or "unknown",
         "date": manifest.imagery.date or "unknown",
         "licence": manifest.imagery.licence or "unknown",
@@ -71,6 +85,27 @@ def info_text(package: MapPackage) -> str:
         "on disk": f"{megabytes:.1f} MB, format version {manifest.format_version}",
     }
     return "\n".join(f"{name:<8} {printable(str(value))}" for name, value in lines.items())
+
+
+def relief_of(package: MapPackage) -> ReliefSummary | None:
+    """The package's terrain in three figures; `None` without terrain."""
+    if package.terrain is None:
+        return None
+    heights = package.terrain.height_m
+    known = np.isfinite(heights)
+    if not known.any():
+        return ReliefSummary(0.0, 0.0, 0.0)
+    return ReliefSummary(float(np.nanmin(heights)), float(np.nanmax(heights)), float(known.mean()))
+
+
+def _terrain_text(package: MapPackage) -> str:
+    height, relief = package.manifest.height, relief_of(package)
+    if height is None or relief is None:
+        return "none: the ground is taken to be flat"
+    return (
+        f"{relief.lowest_m:.0f} to {relief.highest_m:.0f} m above {height.datum or 'an unknown datum'}, "
+        f"{height.grid.gsd_m:g} m/px, {100.0 * relief.known_share:.1f} % known, from {height.source or 'unknown'}"
+    )
 
 
 def printable(text: str) -> str:
@@ -96,7 +131,7 @@ def check_map(path: Path, embedder: Embedder, progress: Progress | None = None) 
     Up to 64 tiles, evenly spread, are cut and embedded again and must agree with what is stored.
     """
     package = MapPackage.open(path, model=embedder.manifest)
-    if unknown := sorted({e.name for e in path.iterdir()} - {MANIFEST_FILE, *DATA_FILES}):
+    if unknown := sorted({e.name for e in path.iterdir()} - {MANIFEST_FILE, *package.manifest.data_files}):
         raise MapError(f"unknown file {printable(unknown[0])}", where=path, mend="remove what is not part of the map")
     share = coverage_share(package)
     index, tiles = TileIndex.open(package), package.manifest.tiles
@@ -128,7 +163,9 @@ def check_map(path: Path, embedder: Embedder, progress: Progress | None = None) 
             )
         if progress is not None:
             progress("embedding tiles again", (number + 1) / len(chosen))
-    return Findings(coverage_share=share, tiles=tiles, tiles_checked=len(chosen), agreement=worst)
+    return Findings(
+        coverage_share=share, tiles=tiles, tiles_checked=len(chosen), agreement=worst, relief=relief_of(package)
+    )
 
 
 def _strips(package: MapPackage, rows: int = 1024) -> list[slice]:

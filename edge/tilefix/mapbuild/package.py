@@ -20,9 +20,11 @@ from tilefix.manifest import sha256_of
 from tilefix.mapbuild.patches import MIN_TILE_COVERAGE, check_crop, cut_patch, tile_centres
 from tilefix.mapmanifest import (
     DATA_FILES,
+    HEIGHT_FILE,
     MANIFEST_FILE,
     MAX_TILES,
     FileEntry,
+    HeightInfo,
     ImageryInfo,
     MapManifest,
     ModelRef,
@@ -30,6 +32,7 @@ from tilefix.mapmanifest import (
 )
 from tilefix.mappackage import FLAT_INDEX_HEADER, MapPackage, flat_index_header
 from tilefix.ports import Embedder
+from tilefix.terrain import Terrain
 from tilefix.types import BoolArray, Float32Array, UInt8Array
 
 Progress = Callable[[str, float], None]  # what is being done, and the share of it that is done
@@ -50,6 +53,15 @@ class ArrayImagery:
     licence: str
 
 
+@dataclass(frozen=True, eq=False)
+class ArrayTerrain:
+    """Terrain for a package: heights on a grid in the imagery's frame; `datum`: what they are counted from, or ""."""
+
+    terrain: Terrain
+    source: str
+    datum: str = ""
+
+
 def build_package(
     imagery: ArrayImagery,
     out: str | Path,
@@ -57,6 +69,7 @@ def build_package(
     embedder: Embedder,
     patch_m: float,
     stride_m: float,
+    terrain: ArrayTerrain | None = None,
     progress: Progress | None = None,
     created: str = "",
 ) -> MapPackage:
@@ -88,6 +101,7 @@ def build_package(
             embedder=embedder,
             patch_m=patch_m,
             stride_m=stride_m,
+            terrain=terrain,
             progress=progress,
             created=created,
         )
@@ -142,7 +156,7 @@ def check_output(out: Path) -> None:
     if out.is_symlink() or not out.is_dir():
         raise MapError("exists and is not a map package", where=out, mend="choose another --out")
     names = {entry.name for entry in out.iterdir()}
-    if names and (MANIFEST_FILE not in names or not names <= {MANIFEST_FILE, *DATA_FILES}):
+    if names and (MANIFEST_FILE not in names or not names <= {MANIFEST_FILE, HEIGHT_FILE, *DATA_FILES}):
         raise MapError("folder holds other things than a map package", where=out, mend="choose another --out")
 
 
@@ -219,10 +233,11 @@ def write_tiles(
     embedder: Embedder,
     patch_m: float,
     stride_m: float,
+    terrain: ArrayTerrain | None = None,
     progress: Progress | None,
     created: str = "",
 ) -> None:
-    """Cuts and embeds the tiles of the imagery in `folder`, and writes centres, index and manifest."""
+    """Cuts and embeds the tiles of the imagery in `folder`, and writes terrain, centres, index and manifest."""
     model = embedder.manifest
     centres = tile_centres(grid, patch_m, stride_m)
     kept = np.zeros(len(centres), np.bool_)
@@ -259,6 +274,11 @@ def write_tiles(
     for array in (pixels, coverage):
         if isinstance(array, np.memmap):
             array.flush()
+    height = None
+    if terrain is not None:
+        np.save(folder / HEIGHT_FILE, np.ascontiguousarray(terrain.terrain.height_m, "<f4"), allow_pickle=False)
+        height = HeightInfo(terrain.terrain.grid, terrain.source, terrain.datum)
+    names = DATA_FILES if height is None else (*DATA_FILES, HEIGHT_FILE)
     manifest = MapManifest(
         frame=frame,
         grid=grid,
@@ -269,8 +289,9 @@ def write_tiles(
         metric=model.metric,
         model=ModelRef(model.name, model.sha256, model.descriptors_of),
         imagery=info,
-        files={name: FileEntry(sha256_of(folder / name), (folder / name).stat().st_size) for name in DATA_FILES},
+        files={name: FileEntry(sha256_of(folder / name), (folder / name).stat().st_size) for name in names},
         created=created,
+        height=height,
     )
     (folder / MANIFEST_FILE).write_text(manifest_json(manifest), encoding="utf-8")
     if progress is not None:

@@ -67,11 +67,11 @@ def layout_of(source: ImagerySource, bbox: BBox | None = None) -> Layout:
         bbox = _meet(bbox, lon, lat, source.where)
         lon_mid, lat_mid = 0.5 * (bbox.west_deg + bbox.east_deg), 0.5 * (bbox.south_deg + bbox.north_deg)
     frame = LocalFrame(lat_mid, lon_mid)
-    east, north = _to_local(frame).transform(lon, lat)
+    east, north = to_local(frame).transform(lon, lat)
     box = [east.min(), north.min(), east.max(), north.max()]
     if bbox is not None:
         x, y = _outline_box(bbox)
-        east, north = _to_local(frame).transform(x, y)
+        east, north = to_local(frame).transform(x, y)
         box = [max(box[0], east.min()), max(box[1], north.min()), min(box[2], east.max()), min(box[3], north.max())]
     if not np.isfinite(box).all() or max(box[2] - box[0], box[3] - box[1]) > MAX_SIDE_M:
         raise MapError(
@@ -81,7 +81,7 @@ def layout_of(source: ImagerySource, bbox: BBox | None = None) -> Layout:
         )
     column, row = (float(v[0]) for v in source.to_pixel(np.full(2, lon_mid), np.full(2, lat_mid)))
     around = source.to_geodetic(np.array([column, column + 1, column]), np.array([row, row, row + 1]))
-    e, n = _to_local(frame).transform(*around)
+    e, n = to_local(frame).transform(*around)
     steps = np.array([[e[1] - e[0], e[2] - e[0]], [n[1] - n[0], n[2] - n[0]]])
     area, sides = abs(float(np.linalg.det(steps))), np.linalg.norm(steps, axis=0)
     if not math.isfinite(area) or not 1e-8 < area < MAX_GSD_M**2 or sides.max() > 20.0 * sides.min():
@@ -131,7 +131,7 @@ def fill(
 def _block(
     source: ImagerySource, frame: LocalFrame, grid: Grid, left: int, top: int, right: int, bottom: int, fine: int
 ) -> tuple[UInt8Array, UInt8Array] | None:
-    columns, rows = _source_positions(source, frame, grid, left, top, right, bottom, fine)
+    columns, rows = source_positions(source, frame, grid, left, top, right, bottom, fine)
     seen = np.isfinite(columns) & np.isfinite(rows)
     seen &= (columns > -1.0) & (columns < source.width_px) & (rows > -1.0) & (rows < source.height_px)
     if not seen.any():
@@ -164,16 +164,16 @@ def _block(
     return pixels, np.where(covered, 255, 0).astype(np.uint8)
 
 
-def _source_positions(
+def source_positions(
     source: ImagerySource, frame: LocalFrame, grid: Grid, left: int, top: int, right: int, bottom: int, fine: int
 ) -> tuple[Float64Array, Float64Array]:
-    """Source (columns, rows), each float64 (h * fine, w * fine), of the block's sample points.
+    """Source (columns, rows), each float64 (h * fine, w * fine), of the sample points of a block of `grid`.
 
     Projected exactly on nodes, bilinear between: within 1e-3 of a source pixel for smooth projections.
     """
     nodes_x, nodes_y = _nodes(left, right), _nodes(top, bottom)
     east, north = grid.to_local(*np.meshgrid(nodes_x, nodes_y))  # type: ignore[arg-type]
-    lon, lat = _to_local(frame).transform(east, north, direction="INVERSE")
+    lon, lat = to_local(frame).transform(east, north, direction="INVERSE")
     column, row = source.to_pixel(lon, lat)
     at_x = left - 0.5 + (np.arange((right - left) * fine) + 0.5) / fine
     at_y = top - 0.5 + (np.arange((bottom - top) * fine) + 0.5) / fine
@@ -194,7 +194,8 @@ def _bilinear(
     return out
 
 
-def _to_local(frame: LocalFrame) -> pyproj.Transformer:
+def to_local(frame: LocalFrame) -> pyproj.Transformer:
+    """From (lon_deg, lat_deg) to (east_m, north_m) of the frame."""
     return pyproj.Transformer.from_crs("EPSG:4326", frame.proj4, always_xy=True)
 
 
