@@ -39,7 +39,7 @@ def write_dem(path: Path, crs: str, step: float, *, dtype: str = "float32", scal
         transform.c + step * (columns + 0.5), transform.f - step * (rows + 0.5), direction="INVERSE"
     )
     heights = (height_at(np.asarray(east), np.asarray(north)) / scale).astype(dtype)
-    return write_geotiff(path, heights[None], crs=crs, transform=transform, **more)  # type: ignore[arg-type]
+    return write_geotiff(path, heights[None], crs=crs, transform=transform, **more)
 
 
 def truth(grid: Grid) -> np.ndarray:

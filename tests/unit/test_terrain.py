@@ -12,7 +12,7 @@ GRID = Grid(-100.0, 80.0, 10.0, 20, 16)
 
 
 def sloping(east_per_m: float = 0.3, north_per_m: float = -0.1, unknown: slice | None = None) -> Terrain:
-    easts, norths = GRID.to_local(*np.meshgrid(np.arange(20.0), np.arange(16.0)))  # type: ignore[arg-type]
+    easts, norths = GRID.to_local(*np.meshgrid(np.arange(20.0), np.arange(16.0)))
     heights = (200.0 + east_per_m * np.asarray(easts) + north_per_m * np.asarray(norths)).astype(np.float32)
     if unknown is not None:
         heights[:, unknown] = np.nan
