@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tilefix.edges import Features
 from tilefix.geodesy import Grid
 from tilefix.register import (
     Surface,
@@ -16,7 +15,6 @@ from tilefix.register import (
     correlate,
     fft_length,
     refine_peak,
-    spectra_of,
 )
 
 MIN_CORRELATION = 0.4  # of two pictures of one sensor taken moments apart; they usually reach 0.8
@@ -51,17 +49,16 @@ def motion_between(before: Placed, after: Placed, reach_m: float) -> Motion | No
     """
     if not math.isclose(before.gsd_m, after.gsd_m, rel_tol=1e-6):
         return None
-    gsd_m, size = after.gsd_m, after.template.size_px
+    gsd_m, size, size_before = after.gsd_m, after.template.size_px, before.template.size_px
     reach = min(max(MIN_REACH_PX, math.ceil(reach_m / gsd_m)), size // 2)
-    side = size + 2 * reach
-    shape = (fft_length(side), fft_length(side))
     places = 2 * reach + 1
-    if before.template.size_px == size:
-        # What was the later patch a frame ago: its spectra are there.
-        ground, lead = before.template.as_ground(shape), -reach
-    else:
-        ground, lead = spectra_of(_centred(before.template.features, side), shape), 0
-    values = correlate(ground, after.template, shape, (places, places), MIN_OVERLAP, lead)
+    # Of the later patch's corner from the earlier one's, when they lie centre on centre.
+    corner = (size_before - size) // 2
+    # In a circular correlation no place falls on another as soon as the transform holds half of either patch and the
+    # reach. Without zeros all around, the earlier patch's spectra are those that it had as the later one.
+    side = fft_length(max((size_before + size) // 2 + reach, size_before, size))
+    shape, lead = (side, side), (corner - reach, corner - reach)
+    values = correlate(before.template.as_ground(shape), after.template, shape, (places, places), MIN_OVERLAP, lead)
     if not np.isfinite(values).any():
         return None
     row, column = divmod(int(np.nanargmax(values)), places)
@@ -75,14 +72,3 @@ def motion_between(before: Placed, after: Placed, reach_m: float) -> Motion | No
     return Motion(
         before.east_m + peak.east_m - after.east_m, before.north_m + peak.north_m - after.north_m, 0.2 * gsd_m
     )
-
-
-def _centred(features: Features, side: int) -> Features:
-    """The features in the middle of a larger (or smaller) square, not valid around."""
-    size = features.shape[0]
-    whole = Features.empty(side, side)
-    put, take = max((side - size) // 2, 0), max((size - side) // 2, 0)
-    length = min(size, side)
-    there, taken = slice(put, put + length), slice(take, take + length)
-    whole.put(there, there, features.cut(taken, taken))
-    return whole

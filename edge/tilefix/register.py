@@ -18,20 +18,22 @@ import numpy as np
 from tilefix.edges import Features, edge_features
 from tilefix.geodesy import Grid
 from tilefix.rectify import Patch
-from tilefix.types import Covariance, Float32Array, UInt8Array
+from tilefix.types import Covariance, Float32Array, IntArray, UInt8Array
 
 MARGIN_PX = 40  # of map around a window, so that its features do not depend on where it is cut
 MIN_VALID_SHARE = 0.6  # of the patch that must lie on covered map
 MAX_TEMPLATE_PX = 289
 BLOCK_PX = 512  # side of the windows that a search over the map is cut into
 CACHE_BYTES = 256 << 20
+WINDOW_STEP_PX = 16
+WINDOWS = 2  # whose spectra are kept: of the last search in tracking, and of the trials that follow it
 FEATURE_BLOCK_PX = 256  # side of the windows in which the map's features are kept
 FEATURE_BLOCKS = 64  # 48 MiB
 
 
 def fft_length(at_least: int) -> int:
-    """The next length of the form 2^a 3^b 5^c."""
-    length = at_least
+    """The next length of the form 8 x 2^a 3^b 5^c: others, though shorter, take longer."""
+    length = 8 * math.ceil(at_least / 8)
     while True:
         rest = length
         for factor in (2, 3, 5):
@@ -39,7 +41,7 @@ def fft_length(at_least: int) -> int:
                 rest //= factor
         if rest == 1:
             return length
-        length += 1
+        length += 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +108,9 @@ def correlate(
     shape: tuple[int, int],
     out: tuple[int, int],
     min_valid_share: float = MIN_VALID_SHARE,
-    lead: int = 0,
+    lead: tuple[int, int] = (0, 0),
 ) -> Float32Array:
-    """Normalised correlation for `out` placements from (`lead`, `lead`) on; NaN where too little map is covered.
+    """Normalised correlation for `out` placements from row and column `lead` on; NaN where too little map is covered.
 
     Placements before the map's first pixel (negative `lead`) are right as far as the transform is longer than both.
     """
@@ -116,7 +118,11 @@ def correlate(
         return np.full(out, np.nan, np.float32)
     across, along, valid = template.spectra(shape)
     # Negative places count from the end, which is where a circular correlation has them.
-    there = np.ix_(*(np.arange(lead, lead + side) for side in out)) if lead < 0 else _square(lead, out)
+    there: tuple[slice, ...] | tuple[IntArray, ...]
+    if min(lead) < 0:
+        there = np.ix_(*(np.arange(first, first + side) for first, side in zip(lead, out, strict=True)))
+    else:
+        there = tuple(slice(first, first + side) for first, side in zip(lead, out, strict=True))
     product = _product(map_spectra.across, across)
     product += _product(map_spectra.along, along)
     score = _restored(product)[there]
@@ -134,10 +140,6 @@ def correlate(
 def _product(ground: Float32Array, patch: Float32Array) -> Float32Array:
     """The spectrum of their correlation."""
     return np.asarray(cv2.mulSpectrums(ground, patch, 0, conjB=True), np.float32)
-
-
-def _square(lead: int, out: tuple[int, int]) -> tuple[slice, ...]:
-    return tuple(slice(lead, lead + side) for side in out)
 
 
 def _restored(spectrum: Float32Array) -> Float32Array:
@@ -206,7 +208,7 @@ class MapCorrelator:
         self._cache: OrderedDict[Block, tuple[Spectra, tuple[int, int]]] = OrderedDict()
         self._cached_bytes = 0
         self._features: OrderedDict[Block, Features] = OrderedDict()
-        self._window: tuple[tuple[int, int, int, int], Spectra] | None = None
+        self._windows: OrderedDict[tuple[int, int, int, int], Spectra] = OrderedDict()
 
     def search(self, template: Template, column: int, row: int, columns: int, rows: int) -> Surface:
         """Scores of the template centred on each pixel of a window (cut to the map)."""
@@ -214,12 +216,18 @@ class MapCorrelator:
         if columns <= 0 or rows <= 0:
             return Surface(np.empty((0, 0), np.float32), column, row, self.level)
         half = template.size_px // 2
-        shape = (fft_length(rows + 2 * half), fft_length(columns + 2 * half))
-        window = (column - half, row - half, columns + 2 * half, rows + 2 * half)
-        # Several templates in a row are tried at one place.
-        if self._window is None or self._window[0] != window:
-            self._window = window, spectra_of(self.features(*window), shape)
-        return Surface(correlate(self._window[1], template, shape, (rows, columns)), column, row, self.level)
+        # The window lies in one whose corner keeps to a coarse grid: a vehicle that is tracked stays in it for a while.
+        left, top = (corner - half - (corner - half) % WINDOW_STEP_PX for corner in (column, row))
+        wide, high = (side + 2 * half + WINDOW_STEP_PX - 1 for side in (columns, rows))
+        window, shape = (left, top, wide, high), (fft_length(high), fft_length(wide))
+        if window not in self._windows:
+            self._windows[window] = spectra_of(self.features(*window), shape)
+            if len(self._windows) > WINDOWS:
+                self._windows.popitem(last=False)
+        self._windows.move_to_end(window)
+        lead = row - half - top, column - half - left
+        values = correlate(self._windows[window], template, shape, (rows, columns), lead=lead)
+        return Surface(values, column, row, self.level)
 
     def search_block(self, template: Template, block: Block) -> Surface:
         """The same for one of `blocks`, whose spectra are kept: they serve templates of any size."""
@@ -228,7 +236,7 @@ class MapCorrelator:
         lead = MAX_TEMPLATE_PX // 2 - template.size_px // 2
         if lead < 0:
             raise ValueError(f"template side {template.size_px} px must be at most {MAX_TEMPLATE_PX}")
-        return Surface(correlate(spectra, template, shape, (rows, columns), lead=lead), column, row, self.level)
+        return Surface(correlate(spectra, template, shape, (rows, columns), lead=(lead, lead)), column, row, self.level)
 
     @property
     def blocks(self) -> list[Block]:

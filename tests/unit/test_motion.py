@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import tilefix.motion as motion_module
 from support.scenes import noise_ground
 from tilefix.motion import Placed, motion_between
 from tilefix.rectify import Patch
@@ -34,6 +35,25 @@ def test_patches_off_the_point_below_and_of_other_sizes() -> None:
     assert motion is not None
     # The patch centre moved 3 m east; it lies 6 m less east of the camera and 2 m more south.
     assert (motion.east_m, motion.north_m) == pytest.approx((9.0, 2.0), abs=0.1)
+
+
+def test_patches_of_very_different_sizes() -> None:
+    motion = motion_between(placed(300, 300, 289), placed(306, 295, 49), 8.0)
+    assert motion is not None
+    assert (motion.east_m, motion.north_m) == pytest.approx((3.0, 2.5), abs=0.1)
+    assert motion_between(placed(300, 300, 49), placed(306, 295, 289), 8.0) is None  # most of it was not seen before
+
+
+@pytest.mark.parametrize(("sizes", "reach_m"), [((161, 161), 16.0), ((161, 161), 40.0), ((177, 161), 28.0)])
+def test_a_longer_transform_shows_the_same_correlation(sizes, reach_m, monkeypatch) -> None:
+    """No place falls on another in the circular correlation, however far the patches slide."""
+    surfaces = []
+    correlate = motion_module.correlate
+    monkeypatch.setattr(motion_module, "correlate", lambda *given: surfaces.append(correlate(*given)) or surfaces[-1])
+    for length in (lambda at_least: at_least, lambda at_least: 2 * at_least):
+        monkeypatch.setattr(motion_module, "fft_length", length)
+        motion_between(placed(300, 300, sizes[0]), placed(310, 296, sizes[1]), reach_m)
+    assert np.allclose(*surfaces, atol=1e-4, equal_nan=True)
 
 
 def test_other_ground_is_no_motion() -> None:
