@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from tilefix.edges import mean_edge
-from tilefix.types import IntArray, Reason, UInt8Array, VehicleState
+from tilefix.types import Float32Array, IntArray, Reason, UInt8Array, VehicleState
 
 DARK_LEVEL = 18  # grey level that the brightest twentieth of a usable picture exceeds
 BRIGHT_LEVEL = 250
@@ -20,6 +20,11 @@ MIN_SIDE_PX = 16  # of a frame: fewer pixels show nothing, and no camera model i
 MAX_AGL_M = 1e6  # above it a height is a broken number, whatever the map
 
 GRAVITY_MPS2 = 9.81
+
+STILL_SIDE_PX = 320  # of the pictures that are compared for a camera that hangs
+STILL_SMOOTH_PX, STILL_COARSE_PX = 1.0, 6.0  # the detail that is compared lies between these
+STILL_CORRELATION = 0.97
+TURNED_PX = 2.5  # of attitude since a picture: then a live camera shows another one
 
 
 def state_refusal(state: VehicleState) -> Reason | None:
@@ -38,9 +43,11 @@ def _is_known(angle_deg: float | None) -> bool:
 
 
 def picture_refusal(image: UInt8Array) -> Reason | None:
-    """Why this picture, uint8 (h, w, 3) RGB, cannot be matched, or `None`."""
+    """Why this picture, uint8 (h, w, 3) RGB or (h, w) grey, cannot be matched, or `None`."""
     step = max(1, max(image.shape[:2]) // MAX_GATE_SIDE_PX)
-    grey = cv2.cvtColor(np.ascontiguousarray(image[::step, ::step]), cv2.COLOR_RGB2GRAY)
+    grey = np.ascontiguousarray(image[::step, ::step])
+    if grey.ndim == 3:
+        grey = np.asarray(cv2.cvtColor(grey, cv2.COLOR_RGB2GRAY), np.uint8)
     counts = np.bincount(grey.ravel(), minlength=256)
     if _percentile(counts, 95.0) < DARK_LEVEL:
         return Reason.TOO_DARK
@@ -65,3 +72,64 @@ def leaning_mps2(state: VehicleState) -> float:
     assert state.roll_deg is not None and state.pitch_deg is not None  # noqa: PT018
     upright = math.cos(math.radians(state.roll_deg)) * math.cos(math.radians(state.pitch_deg))
     return GRAVITY_MPS2 * math.sqrt(max(0.0, 1.0 - upright * upright)) / max(upright, 0.1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Still:
+    """A picture that later ones may repeat. `detail`: zero mean, length 1. `px_per_rad`: focal length, reduced."""
+
+    pixels: UInt8Array
+    detail: Float32Array
+    state: VehicleState
+    px_per_rad: float
+
+
+class FrozenGate:
+    """Notices a camera that hangs: pictures equal to the bit, or a still although the vehicle has turned meanwhile.
+
+    A live camera never delivers the same bits twice, for its noise. A still that is encoded anew differs in its noise
+    alone; that it is none of a vehicle at rest is told by the attitude, whose shake moves a live picture by pixels.
+    """
+
+    def __init__(self) -> None:
+        self._seen: _Still | None = None
+        self._frozen = False
+
+    def refusal(self, image: UInt8Array, state: VehicleState, focal_px: float) -> Reason | None:
+        """`FROZEN_CAMERA`, or `None`. `focal_px`: of the image, uint8 (h, w, 3) RGB; to be called for every frame."""
+        step = max(1, round(max(image.shape[:2]) / STILL_SIDE_PX))
+        pixels = np.ascontiguousarray(image[::step, ::step])
+        before = self._seen
+        if before is None or before.pixels.shape != pixels.shape:
+            self._seen, self._frozen = _Still(pixels, _detail(pixels), state, focal_px / step), False
+            return None
+        if np.array_equal(before.pixels, pixels):
+            self._frozen = True
+            return Reason.FROZEN_CAMERA
+        detail = _detail(pixels)
+        if float(np.vdot(before.detail, detail)) < STILL_CORRELATION:
+            self._seen, self._frozen = _Still(pixels, detail, state, focal_px / step), False
+            return None
+        # The picture is kept for as long as it is repeated: slow turns add up.
+        self._frozen = self._frozen or _turned_px(before, state) > TURNED_PX
+        return Reason.FROZEN_CAMERA if self._frozen else None
+
+
+def _detail(pixels: UInt8Array) -> Float32Array:
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    fine = cv2.GaussianBlur(grey, (0, 0), STILL_SMOOTH_PX) - cv2.GaussianBlur(grey, (0, 0), STILL_COARSE_PX)
+    fine -= fine.mean()
+    return np.asarray(fine / max(float(np.linalg.norm(fine)), 1e-6), np.float32)
+
+
+def _turned_px(before: _Still, state: VehicleState) -> float:
+    """How far the attitude since then moves the picture; 0 when unknown."""
+    then = before.state
+    if state_refusal(replace(then, agl_m=1.0)) or state_refusal(replace(state, agl_m=1.0)):
+        return 0.0
+    tilts = ((then.roll_deg, state.roll_deg), (then.pitch_deg, state.pitch_deg), (then.yaw_deg, state.yaw_deg))
+    roll, pitch, yaw = (
+        math.radians((new - old + 180.0) % 360.0 - 180.0) for old, new in tilts if new is not None and old is not None
+    )
+    # A turn about the optical axis moves what is a quarter of the picture from its middle.
+    return math.hypot(before.px_per_rad * math.hypot(roll, pitch), 0.25 * before.pixels.shape[1] * yaw)

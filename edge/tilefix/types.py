@@ -25,6 +25,7 @@ class Reason(enum.Enum):
 
     NO_FRAME = "no camera frame"
     STALE_FRAME = "frame older than the one before, or than the limit"
+    FROZEN_CAMERA = "camera repeats its picture"
     BLURRED = "frame without detail"
     TOO_DARK = "frame too dark"
     TOO_BRIGHT = "frame over-exposed"

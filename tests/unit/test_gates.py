@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
 from support.scenes import noise_ground
-from tilefix.gates import _percentile, picture_refusal, state_refusal
+from tilefix.gates import FrozenGate, _percentile, picture_refusal, state_refusal
 from tilefix.types import Reason, VehicleState
 
 PICTURE = noise_ground(2, 300)
@@ -58,3 +60,65 @@ def test_percentiles_from_counts_are_those_of_the_levels(size) -> None:
     levels = np.random.default_rng(size).integers(0, 256, size)
     counts = np.bincount(levels, minlength=256)
     assert _percentile(counts, 95.0) == pytest.approx(np.percentile(levels, 95.0))
+
+
+LEVEL = VehicleState(0, 0.0, 0.0, 90.0, 100.0)
+FOCAL_PX = 300.0
+
+
+def _noisy(seed: int) -> np.ndarray:
+    noise = 1.5 * np.random.default_rng(seed).standard_normal(PICTURE.shape)
+    return np.clip(PICTURE + noise, 0, 255).astype(np.uint8)
+
+
+def _turned(**degrees: float) -> VehicleState:
+    return replace(LEVEL, **degrees)
+
+
+def test_a_picture_that_comes_again_is_frozen_until_another_comes() -> None:
+    gate = FrozenGate()
+    other = noise_ground(3, 300)
+    pictures = (PICTURE, PICTURE.copy(), PICTURE.copy(), other, PICTURE)
+    answers = [gate.refusal(picture, LEVEL, FOCAL_PX) for picture in pictures]
+    assert answers == [None, Reason.FROZEN_CAMERA, Reason.FROZEN_CAMERA, None, None]
+
+
+@pytest.mark.parametrize("turn", [{"roll_deg": 1.0}, {"pitch_deg": -1.0}, {"yaw_deg": 94.0}], ids=str)
+def test_a_still_with_fresh_noise_is_frozen_once_the_vehicle_has_turned(turn) -> None:
+    gate = FrozenGate()
+    states = (LEVEL, LEVEL, _turned(**turn), LEVEL)
+    answers = [gate.refusal(_noisy(k), state, FOCAL_PX) for k, state in enumerate(states)]
+    assert answers == [None, None, Reason.FROZEN_CAMERA, Reason.FROZEN_CAMERA]
+
+
+def test_slow_turns_add_up_over_a_still() -> None:
+    gate = FrozenGate()
+    states = [_turned(roll_deg=0.1 * k) for k in range(8)]
+    answers = [gate.refusal(_noisy(k), state, FOCAL_PX) for k, state in enumerate(states)]
+    assert answers[1:4] == [None] * 3
+    assert answers[6:] == [Reason.FROZEN_CAMERA] * 2
+
+
+def test_a_vehicle_at_rest_is_not_frozen() -> None:
+    gate = FrozenGate()
+    assert not any(gate.refusal(_noisy(k), LEVEL, FOCAL_PX) for k in range(10))
+
+
+def test_a_picture_that_moves_as_the_vehicle_turns_is_not_frozen() -> None:
+    gate = FrozenGate()
+    shift_px = round(FOCAL_PX * np.radians(1.0))
+    assert gate.refusal(_noisy(0), LEVEL, FOCAL_PX) is None
+    assert gate.refusal(np.roll(_noisy(1), shift_px, axis=1), _turned(roll_deg=1.0), FOCAL_PX) is None
+
+
+@pytest.mark.parametrize("unknown", ["roll_deg", "pitch_deg", "yaw_deg"])
+def test_an_unknown_attitude_says_nothing_of_a_still(unknown) -> None:
+    gate = FrozenGate()
+    states = (LEVEL, replace(_turned(roll_deg=20.0), **{unknown: None}))
+    assert [gate.refusal(_noisy(k), state, FOCAL_PX) for k, state in enumerate(states)] == [None, None]
+
+
+def test_a_picture_of_another_size_begins_anew() -> None:
+    gate = FrozenGate()
+    assert gate.refusal(PICTURE, LEVEL, FOCAL_PX) is None
+    assert gate.refusal(PICTURE[:200], LEVEL, FOCAL_PX) is None
