@@ -65,14 +65,15 @@ def _gradient(image: UInt8Array) -> tuple[Float32Array, Float32Array, Float32Arr
     Written out in single roundings: OpenCV's magnitude differs in the last bit by where an array happens to lie in
     memory, and a replay must come out the same to that bit.
     """
-    grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), SMOOTHING_PX)
+    grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    grey = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), SMOOTHING_PX)
     gx = np.asarray(cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=0.125), np.float32)
     gy = np.asarray(cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=0.125), np.float32)
     return gx, gy, np.sqrt(gx * gx + gy * gy)
 
 
 def edge_features(image: UInt8Array, mask: BoolArray | UInt8Array) -> Features:
-    """Features of a picture, uint8 (h, w, 3) RGB, where `mask` is true (the rim of the mask is left out)."""
+    """Features of a picture, uint8 (h, w, 3) RGB or (h, w) grey, where `mask` is true (the rim of the mask is left out)."""
     gx, gy, steepness = _gradient(image)
     inner = cv2.erode(
         np.asarray(mask, dtype=bool).astype(np.uint8),

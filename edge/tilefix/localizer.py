@@ -162,7 +162,7 @@ class Localizer:
     def _tile_evidence(self, seen: Look) -> Float32Array:
         manifest = self._embedder.manifest
         gsd_m = self._package.manifest.patch_m / manifest.patch_px
-        patch = seen.prepared.patch(seen.view, gsd_m=gsd_m, size_px=manifest.patch_px, centre_m=seen.offset_m)
+        patch = seen.coloured(gsd_m, manifest.patch_px)
         descriptor = self._embedder.embed(patch.image[None], patch.mask[None])[0]
         self._searches += 1
         if self._has_prior and len(self._index) > MANY_TILES and self._searches % EVERYWHERE_EACH:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tilefix.camera import CameraModel, Mount
 from tilefix.gates import MIN_SIDE_PX, picture_refusal, state_refusal
 from tilefix.mappackage import MapPackage
-from tilefix.rectify import PreparedFrame, Rectifier, View
+from tilefix.rectify import Patch, PreparedFrame, Rectifier, View
 from tilefix.register import MAX_TEMPLATE_PX, MapCorrelator, Template
 from tilefix.settings import LocalizerSettings
 from tilefix.types import Frame, Reason, VehicleState
@@ -22,14 +22,17 @@ MAX_FACTOR = 16
 class Look:
     """One usable frame, rectified at the registration level.
 
-    `template`: the ground in view, `size_px` a side, centred `offset_m` from the point below the camera.
+    `prepared`: in grey, which is all that registration asks for. `template`: the ground in view, `size_px` a side,
+    centred `offset_m`, east and north, from the point below the camera.
     `attitude_sigma_m`: how far the attitude's noise throws it on the ground; `bias_sigma_m`: constant errors of mount
     and map. `turn_deg`, `scale`: the heading and height errors already taken out.
     """
 
-    at_ns: int
+    frame: Frame
+    rectifier: Rectifier
     prepared: PreparedFrame
     view: View
+    offset_m: tuple[float, float]
     correlator: MapCorrelator
     size_px: int
     template: Template
@@ -39,9 +42,14 @@ class Look:
     scale: float
 
     @property
-    def offset_m(self) -> tuple[float, float]:
-        """East and north of the patch's centre from the point below the camera."""
-        return self.view.centre_m
+    def at_ns(self) -> int:
+        """When it was exposed."""
+        return self.frame.captured_ns
+
+    def coloured(self, gsd_m: float, size_px: int) -> Patch:
+        """The ground in view in colour, for the network."""
+        prepared = self.rectifier.prepare(self.frame.image, self.view.agl_m, self.correlator.level.gsd_m)
+        return prepared.patch(self.view, gsd_m=gsd_m, size_px=size_px, centre_m=self.offset_m)
 
     def turned(self, turn_deg: float, scale: float) -> Template:
         """The template had the heading been `turn_deg` larger and the height `scale` times as large."""
@@ -85,15 +93,18 @@ class Looker:
             return Reason.OUT_OF_SCALE
         correlator, size_px = level
         gsd_m = correlator.level.gsd_m
-        prepared = self._rectifier.prepare(frame.image, view.agl_m, gsd_m)
+        prepared = self._rectifier.prepare(frame.image, view.agl_m, gsd_m, grey=True)
         if refusal := picture_refusal(prepared.image):
             return refusal
-        patch = prepared.patch(view, gsd_m=gsd_m, size_px=size_px, centre_m=view.centre_m)
+        centre_m = view.centre_m
+        patch = prepared.patch(view, gsd_m=gsd_m, size_px=size_px, centre_m=centre_m)
         s = self._settings
         return Look(
-            frame.captured_ns,
+            frame,
+            self._rectifier,
             prepared,
             view,
+            centre_m,
             correlator,
             size_px,
             Template(patch),

@@ -44,7 +44,8 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """North-up nadir picture of ground. `image`: uint8 (n, n, 3) RGB; `mask`: bool (n, n), True where it shows ground.
+    """North-up nadir picture of ground. `image`: uint8 (n, n, 3) RGB, or (n, n) of a frame prepared in grey; `mask`:
+    bool (n, n), True where it shows ground.
 
     `east_m`, `north_m`: offset of its centre from the point below the camera.
     """
@@ -97,13 +98,16 @@ class Rectifier:
         axis = camera_to_ned(roll_deg, pitch_deg, 0.0, self.mount)[2, 2]
         return math.degrees(math.acos(max(-1.0, min(1.0, float(axis)))))
 
-    def prepare(self, image: UInt8Array, agl_m: float, gsd_m: float) -> PreparedFrame:
-        """The frame undistorted and reduced to about `gsd_m`, so that every patch cut from it costs little."""
+    def prepare(self, image: UInt8Array, agl_m: float, gsd_m: float, *, grey: bool = False) -> PreparedFrame:
+        """The frame undistorted and reduced to about `gsd_m`, so that every patch cut from it costs little; on request
+        in grey, in half the time."""
         if image.shape[:2] != (self.camera.height, self.camera.width):
             raise ValueError(
                 f"frame is {image.shape[1]} x {image.shape[0]} px, camera {self.camera.width} x {self.camera.height}"
             )
-        if image.ndim == 2:
+        if grey and image.ndim == 3:
+            image = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+        elif not grey and image.ndim == 2:
             image = np.repeat(image[:, :, None], 3, axis=2)
         inside = None
         if self._undistort is not None:
