@@ -181,8 +181,15 @@ def background_spread(values: Float32Array) -> float:
         return math.inf
     if finite.size > 20000:
         finite = finite[:: finite.size // 20000 + 1]
-    median = np.median(finite)
-    return float(1.4826 * np.median(np.abs(finite - median))) or math.inf
+    finite -= _median(finite)
+    return float(1.4826 * _median(np.abs(finite, out=finite))) or math.inf
+
+
+def _median(values: Float32Array) -> np.float32:
+    """What `numpy.median` gives for finite values, which it takes several times as long to check. Reorders them."""
+    half = values.size // 2
+    values.partition(half)
+    return values[half] if values.size % 2 else np.float32(0.5) * (values[:half].max() + values[half])
 
 
 Block = tuple[int, int]
@@ -345,13 +352,12 @@ def refine_peak(surface: Surface, row: int, column: int, spread: float) -> Peak:
     around = values[top : row + reach + 1, left : column + reach + 1]
     z = (around - peak) / spread
     weight = np.where(np.isfinite(z), np.exp(np.nan_to_num(z, nan=-50.0)), 0.0).astype(np.float64)
-    ys, xs = np.mgrid[top : top + around.shape[0], left : left + around.shape[1]].astype(np.float64)
-    ys, xs = ys - row, xs - column
+    ys, xs = np.arange(top, top + around.shape[0]) - row, np.arange(left, left + around.shape[1]) - column
     total = weight.sum()
     floor = 0.25  # a quarter square pixel: interpolation and sampling
-    ee = (float((weight * xs * xs).sum() / total) + floor) * gsd * gsd
-    nn = (float((weight * ys * ys).sum() / total) + floor) * gsd * gsd
-    en = -float((weight * xs * ys).sum() / total) * gsd * gsd
+    ee = (float(weight.sum(axis=0) @ (xs * xs) / total) + floor) * gsd * gsd
+    nn = (float(weight.sum(axis=1) @ (ys * ys) / total) + floor) * gsd * gsd
+    en = -float(ys @ weight @ xs / total) * gsd * gsd
     east_m, north_m = surface.level.to_local(surface.column + column + dx, surface.row + row + dy)
     return Peak(east_m, north_m, peak, peak / spread, Covariance(ee, en, nn))
 
