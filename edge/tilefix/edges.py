@@ -76,7 +76,7 @@ def _gradient(image: UInt8Array) -> tuple[Float32Array, Float32Array, Float32Arr
 
 
 def edge_features(image: UInt8Array, mask: BoolArray | UInt8Array) -> Features:
-    """Features of a picture, uint8 (h, w, 3) RGB or (h, w) grey, where `mask` is true (the rim of the mask is left out)."""
+    """Features of a picture, uint8 (h, w, 3) RGB or (h, w) grey, where `mask` is true, the rim of the mask left out."""
     gx, gy, magnitude = _gradient(image)
     inner = cv2.erode(np.asarray(mask, dtype=bool).view(np.uint8), _RIM, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     valid = inner.astype(np.float32)

@@ -181,15 +181,15 @@ def background_spread(values: Float32Array) -> float:
         return math.inf
     if finite.size > 20000:
         finite = finite[:: finite.size // 20000 + 1]
-    finite -= _median(finite)
+    finite -= np.float32(_median(finite))
     return float(1.4826 * _median(np.abs(finite, out=finite))) or math.inf
 
 
-def _median(values: Float32Array) -> np.float32:
+def _median(values: Float32Array) -> float:
     """What `numpy.median` gives for finite values, which it takes several times as long to check. Reorders them."""
     half = values.size // 2
     values.partition(half)
-    return values[half] if values.size % 2 else np.float32(0.5) * (values[:half].max() + values[half])
+    return float(values[half] if values.size % 2 else np.float32(0.5) * (values[:half].max() + values[half]))
 
 
 Block = tuple[int, int]
