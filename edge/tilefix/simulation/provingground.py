@@ -70,7 +70,7 @@ class Scene:
 def quick_scene(seed: int) -> Scene:
     """A village and half a minute of flight with a small camera: a fault takes two seconds."""
     camera = CameraModel.from_hfov(240, 180, 60.0)
-    return Scene(seed, 620.0, camera, 90.0, 8.0, 2.0, Window(15.0, 25.0), 38.0, 80.0, 40.0)
+    return Scene(seed, 620.0, camera, 90.0, 12.0, 2.0, Window(14.0, 24.0), 36.0, 80.0, 40.0)
 
 
 def full_scene(seed: int) -> Scene:
@@ -170,14 +170,23 @@ class ProvingGround:
         window = self.scene.window
         return Window(window.start_s, window.start_s) if fault is not None and fault.is_instant else window
 
-    def _way(self) -> list[Place]:
-        window = self.scene.window
-        return [(motion.east_m, motion.north_m) for row, motion in self._flown if window.holds(row.time_s)]
-
     @property
-    def _sight_m(self) -> float:
-        """How far from the point below it the camera sees."""
+    def _reach_m(self) -> float:
+        """How far around its middle the ground is edited: as far as the camera sees from the point below it."""
         return footprint_m(self.scene.camera, Mount(), self.scene.agl_m)
+
+    def _way(self) -> list[Place]:
+        """Where the middle of the edited ground goes: what lies `_reach_m` around it is below the vehicle from the
+        window's start to its end."""
+        window, trim_s = self.scene.window, self._reach_m / self.scene.speed_mps
+        middle_s = 0.5 * (window.start_s + window.end_s)
+        low_s, high_s = min(window.start_s + trim_s, middle_s), max(window.end_s - trim_s, middle_s)
+        step_s = 1.0 / self.scene.rate_hz
+        return [
+            (motion.east_m, motion.north_m)
+            for row, motion in self._flown
+            if low_s - step_s < row.time_s < high_s + step_s
+        ]
 
     # The map
 
@@ -200,18 +209,18 @@ class ProvingGround:
         pixels, coverage = self._mapped, np.full(self._mapped.shape[:2], 255, np.uint8)
         if fault is Fault.WRONG_SEASON:
             other = self.world.render(wrong_season(satellite_look(seed), drone_look(seed)))
-            pixels = mixed(pixels, other, around(grid, self._way(), 1.2 * self._sight_m))
+            pixels = mixed(pixels, other, around(grid, self._way(), self._reach_m))
         elif fault is Fault.TILE_SWAPPED:
-            pixels = swapped(pixels, grid, self._way(), 0.7 * self._sight_m)
+            pixels = swapped(pixels, grid, self._way(), self._reach_m)
         elif fault is Fault.OFF_MAP:
-            coverage[around(grid, self._way(), 0.7 * self._sight_m)] = 0
+            coverage[around(grid, self._way(), self._reach_m)] = 0
         elif fault is Fault.REPETITIVE_FIELD:
             pixels = self._planted(pixels, 1)
         return pixels, coverage
 
     def _planted(self, pixels: UInt8Array, look: int) -> UInt8Array:
         trees = orchard(self.world.grid, self.scene.seed, SOIL_RGB[look], CROWN_RGB[look])
-        return mixed(pixels, trees, around(self.world.grid, self._way(), 1.2 * self._sight_m))
+        return mixed(pixels, trees, around(self.world.grid, self._way(), self._reach_m))
 
     # The flight
 
