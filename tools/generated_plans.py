@@ -42,8 +42,8 @@ class WorldSet:
 SETS = {
     "development": WorldSet(range(1700, 1708), flights=3, frames=200),
     "evaluation": WorldSet(range(9100, 9112), flights=4, frames=420),
-    "development-large": WorldSet(range(1710, 1711), flights=4, frames=200, size_m=5000.0, gsd_m=0.6, stride_m=60.0),
-    "large": WorldSet(range(9120, 9122), flights=6, frames=200, size_m=5000.0, gsd_m=0.6, stride_m=60.0),
+    "development-large": WorldSet(range(1710, 1711), flights=2, frames=100, size_m=5000.0, gsd_m=0.6, stride_m=60.0),
+    "large": WorldSet(range(9120, 9122), flights=3, frames=100, size_m=5000.0, gsd_m=0.6, stride_m=60.0),
 }
 
 
