@@ -6,6 +6,7 @@
     ├── ModelError                a model file, its manifest, or a map built with another model
     │   └── EngineError           an engine that does not belong to this machine, or a GPU that failed
     ├── FlightError               a flight folder, a flight log or a video
+    ├── MissionError              a ground station's waypoint file: names the line
     ├── CameraError               a camera that cannot be opened (one that vanishes is retried, not raised)
     └── LinkError                 an autopilot link that cannot be opened
 
@@ -44,6 +45,10 @@ class EngineError(ModelError):
 
 class FlightError(TilefixError):
     """A flight folder, log or video cannot be used."""
+
+
+class MissionError(TilefixError):
+    """A ground station's waypoint file is wrong, or cannot be laid on a map."""
 
 
 class CameraError(TilefixError):

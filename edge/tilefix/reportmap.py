@@ -68,7 +68,7 @@ def map_svg(answers: Sequence[Answer], imagery: UInt8Array, grid: Grid, local: L
     view = view_of([point for point in (*truths, *found) if point is not None], grid)
     parts = [
         f'<svg class="map" viewBox="0 0 {WIDTH} {view.height}" role="img" aria-label="Map with the track">',
-        _picture(imagery, grid, view),
+        picture(imagery, grid, view),
     ]
     for style in ('stroke="#000" stroke-opacity=".55" stroke-width="5"', 'stroke="#fff" stroke-width="2.2"'):
         parts += [f'<polyline class="track" {style} points="{run}"/>' for run in _runs(truths, view)]
@@ -85,11 +85,11 @@ def map_svg(answers: Sequence[Answer], imagery: UInt8Array, grid: Grid, local: L
             parts.append(f'<circle class="{answer.kind}" cx="{x:.1f}" cy="{y:.1f}" r="3.2"/>')
             if answer.false_fix:
                 parts.append(f'<circle class="wrong" cx="{x:.1f}" cy="{y:.1f}" r="8"/>')
-    parts += [_scale_bar(view), _north(), '<circle class="here" r="9"/></svg>']
+    parts += [scale_bar(view), north_arrow(), '<circle class="here" r="9"/></svg>']
     return "\n".join(parts), view
 
 
-def _picture(imagery: UInt8Array, grid: Grid, view: View) -> str:
+def picture(imagery: UInt8Array, grid: Grid, view: View) -> str:
     """The part of the imagery that the window shows, as an embedded JPEG."""
     left, top = grid.to_pixel(view.west_m, view.north_m)
     right, bottom = grid.to_pixel(view.west_m + view.width_m, view.north_m - view.height_m)
@@ -137,7 +137,7 @@ def _ellipse(covariance: Covariance, centre: tuple[float, float], per_m: float, 
     )
 
 
-def _scale_bar(view: View) -> str:
+def scale_bar(view: View) -> str:
     most_m = 0.22 * view.width_m
     unit = 10.0 ** math.floor(math.log10(most_m))
     length_m = max(unit * step for step in (1.0, 2.0, 5.0) if unit * step <= most_m)
@@ -150,7 +150,7 @@ def _scale_bar(view: View) -> str:
     )
 
 
-def _north() -> str:
+def north_arrow() -> str:
     x = WIDTH - 34
     return (
         f'<path d="M{x} 18l8 24-8-5-8 5z" fill="#fff" stroke="#000" stroke-opacity=".6"/>'

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from tilefix.errors import MapError
 from tilefix.mapbuild.sources import parse_bbox
+from tilefix.mapcheck.age import MAX_AGE_YEARS, age_warning
+from tilefix.mapcheck.options import configure_drawing, drawing_wanted
 
 _MODEL_HELP = "name or path of the model (default: the one that ships with tilefix)"
 _BBOX_HELP = "only this part, degrees"
@@ -36,9 +38,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     info = actions.add_parser("info", help="what a map package holds")
     info.add_argument("map", type=Path, metavar="DIR")
     info.add_argument("--json", action="store_true", help="for programs")
-    check = actions.add_parser("check", help="whether a map package is whole and fits the model")
+    check = actions.add_parser(
+        "check", help="whether a map package is whole and fits the model, and where fixes will be hard on it"
+    )
     check.add_argument("map", type=Path, metavar="DIR")
     check.add_argument("--model", help=_MODEL_HELP)
+    check.add_argument(
+        "--max-age-years", type=float, default=MAX_AGE_YEARS, help="older imagery is warned of (default: %(default)g)"
+    )
+    configure_drawing(check)
     fetch = actions.add_parser("fetch", help="load XYZ tiles from your own provider")
     fetch.add_argument("--url", required=True, metavar="TEMPLATE", help="address with {z}, {x} and {y}")
     fetch.add_argument("--bbox", required=True, metavar="W,S,E,N", help="what to load, degrees")
@@ -119,6 +127,7 @@ def _info(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> int:
     from tilefix.embedders import open_embedder
     from tilefix.mapbuild.inspect import check_map
+    from tilefix.mappackage import MapPackage
 
     progress = ProgressLine()
     try:
@@ -135,7 +144,18 @@ def _check(args: argparse.Namespace) -> int:
     else:
         low_m, high_m, share = found.relief.lowest_m, found.relief.highest_m, found.relief.known_share
         sys.stdout.write(f"Terrain from {low_m:.0f} to {high_m:.0f} m, {100.0 * share:.1f} % known.\n")
-    return 0
+    package = MapPackage.open(args.map, verify=False)
+    today = datetime.datetime.now(datetime.timezone.utc).date()
+    if warning := age_warning(package.manifest.imagery.date, today, args.max_age_years):
+        sys.stdout.write(f"Warning: {warning}.\n")
+    if not drawing_wanted(args):
+        return 0
+    from tilefix.mapcheck.command import draw
+
+    try:
+        return draw(args, package, progress)
+    finally:
+        progress.end()
 
 
 def _fetch(args: argparse.Namespace) -> int:
