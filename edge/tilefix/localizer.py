@@ -90,6 +90,11 @@ class Localizer:
         self._usual_correlation = 0.0
         self._reason: Reason | None = Reason.NO_FRAME
 
+    @property
+    def usual_correlation(self) -> float | None:
+        """Running mean of the correlation with the map that accepted matches have; `None` before the first."""
+        return self._usual_correlation or None
+
     def reset(self) -> None:
         """Forgets where the vehicle is: anywhere on the map is equally likely. The camera's motion is kept."""
         self._belief.start_uniform()
@@ -341,7 +346,7 @@ class Localizer:
         self._matched(seen, peak)
         self._adapt(seen, peak)
         # Tracking leaves time to get ready for the day that the place is lost.
-        seen.correlator.warm()
+        seen.correlator.warm(seen.template)
         return None
 
     def _adapt(self, seen: Look, peak: Peak) -> None:

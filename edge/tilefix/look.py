@@ -69,7 +69,7 @@ class Looker:
         self._camera, self._mount = camera, mount
         self._settings = settings
         self._rectifier = Rectifier(camera, mount)
-        self._correlators: dict[int, MapCorrelator] = {}
+        self._correlator: MapCorrelator | None = None
 
     def look(self, frame: Frame, state: VehicleState, turn_deg: float, scale: float) -> Look | Reason:
         """The frame made ready for matching, or why it cannot be. `turn_deg`, `scale`: errors known of heading and
@@ -127,7 +127,8 @@ class Looker:
         size_px = min(16 * math.ceil(view.extent_m / (gsd_m * factor) / 16) + 1, MAX_TEMPLATE_PX)
         if side_px / factor > MAX_TEMPLATE_PX:
             return None
-        if factor not in self._correlators:
+        if self._correlator is None or self._correlator.factor != factor:
+            # One at a time, so that what is kept of the map is bounded whatever heights are flown.
             package = self._package
-            self._correlators = {factor: MapCorrelator(package.imagery, package.coverage, package.grid, factor)}
-        return self._correlators[factor], size_px
+            self._correlator = MapCorrelator(package.imagery, package.coverage, package.grid, factor)
+        return self._correlator, size_px

@@ -18,7 +18,7 @@ import numpy as np
 from tilefix.edges import Features, edge_features
 from tilefix.geodesy import Grid
 from tilefix.rectify import Patch
-from tilefix.types import Covariance, Float32Array, IntArray, UInt8Array
+from tilefix.types import Covariance, Float32Array, UInt8Array
 
 MARGIN_PX = 40  # of map around a window, so that its features do not depend on where it is cut
 MIN_VALID_SHARE = 0.6  # of the patch that must lie on covered map
@@ -46,26 +46,36 @@ def fft_length(at_least: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Spectra:
-    """Spectra of real planes as OpenCV packs them, float32 of the transform's shape. `valid`: `None` where all is."""
+    """Spectra of real planes as OpenCV packs them, float32 of the transform's shape. `valid`: `None` where all is.
+
+    `halved`: that of `power` is of half the size. The power under a patch hardly changes from one pixel to the next.
+    """
 
     across: Float32Array
     along: Float32Array
     power: Float32Array
     valid: Float32Array | None
+    halved: bool = False
 
     @property
     def nbytes(self) -> int:
         return sum(plane.nbytes for plane in (self.across, self.along, self.power, self.valid) if plane is not None)
 
 
-def spectra_of(features: Features, shape: tuple[int, int]) -> Spectra:
-    """Spectra of a map's features, in a transform of that shape."""
+def spectra_of(features: Features, shape: tuple[int, int], *, halved: bool = False) -> Spectra:
+    """Spectra of a map's features, in a transform of that shape; `halved`: see `Spectra`."""
     return Spectra(
         _transformed(features.across, shape),
         _transformed(features.along, shape),
-        _transformed(features.power, shape),
+        _halved(features.power, shape) if halved else _transformed(features.power, shape),
         None if features.valid.min() == 1.0 else _transformed(features.valid, shape),
+        halved,
     )
+
+
+def _halved(plane: Float32Array, shape: tuple[int, int]) -> Float32Array:
+    """The spectrum of a plane's every second pixel, smoothed, in a transform of half that shape."""
+    return _transformed(np.asarray(cv2.pyrDown(plane), np.float32), (shape[0] // 2, shape[1] // 2))
 
 
 def _transformed(plane: Float32Array, shape: tuple[int, int]) -> Float32Array:
@@ -86,20 +96,35 @@ class Template:
             raise ValueError(f"template side {self.size_px} px must be odd")
         self.count = float(self.features.valid.sum())
         self.energy = float(self.features.power.sum())
-        self._by_shape: dict[tuple[int, int], tuple[Float32Array, Float32Array, Float32Array]] = {}
+        self._spectra: dict[tuple[str, tuple[int, int]], Float32Array] = {}
 
-    def spectra(self, shape: tuple[int, int]) -> tuple[Float32Array, Float32Array, Float32Array]:
-        """Spectra of the field's two planes and of the valid mask."""
-        if shape not in self._by_shape:
-            planes = (self.features.across, self.features.along, self.features.valid)
-            across, along, valid = (_transformed(plane, shape) for plane in planes)
-            self._by_shape[shape] = (across, along, valid)
-        return self._by_shape[shape]
+    def across(self, shape: tuple[int, int]) -> Float32Array:
+        """Spectrum of the field's one plane."""
+        return self._kept("across", self.features.across, shape)
+
+    def along(self, shape: tuple[int, int]) -> Float32Array:
+        """Spectrum of the other."""
+        return self._kept("along", self.features.along, shape)
+
+    def valid(self, shape: tuple[int, int]) -> Float32Array:
+        """Spectrum of the valid mask."""
+        return self._kept("valid", self.features.valid, shape)
+
+    def halved_valid(self, shape: tuple[int, int]) -> Float32Array:
+        """Spectrum of the valid mask for `Spectra.halved`."""
+        if ("halved", shape) not in self._spectra:
+            self._spectra["halved", shape] = _halved(self.features.valid, shape)
+        return self._spectra["halved", shape]
+
+    def _kept(self, name: str, plane: Float32Array, shape: tuple[int, int]) -> Float32Array:
+        if (name, shape) not in self._spectra:
+            self._spectra[name, shape] = _transformed(plane, shape)
+        return self._spectra[name, shape]
 
     def as_ground(self, shape: tuple[int, int]) -> Spectra:
         """Its spectra in the place of a map's, for another patch to be correlated with it."""
-        across, along, valid = self.spectra(shape)
-        return Spectra(across, along, _transformed(self.features.power, shape), valid)
+        power = _transformed(self.features.power, shape)
+        return Spectra(self.across(shape), self.along(shape), power, self.valid(shape))
 
 
 def correlate(
@@ -116,25 +141,37 @@ def correlate(
     """
     if template.energy <= 0.0 or template.count <= 0.0:
         return np.full(out, np.nan, np.float32)
-    across, along, valid = template.spectra(shape)
-    # Negative places count from the end, which is where a circular correlation has them.
-    there: tuple[slice, ...] | tuple[IntArray, ...]
-    if min(lead) < 0:
-        there = np.ix_(*(np.arange(first, first + side) for first, side in zip(lead, out, strict=True)))
+    product = _product(map_spectra.across, template.across(shape))
+    product += _product(map_spectra.along, template.along(shape))
+    score = _cut(_restored(product), lead, out)
+    if map_spectra.halved:
+        at, size = (lead[0] // 2, lead[1] // 2), (out[0] // 2 + 2, out[1] // 2 + 2)
+        energy = np.float32(4.0) * _cut(_restored(_product(map_spectra.power, template.halved_valid(shape))), at, size)
+        fine = np.asarray(cv2.pyrUp(_per_energy(np.asarray(energy), template)), np.float32)
+        score = score * _cut(fine, (lead[0] % 2, lead[1] % 2), out)
     else:
-        there = tuple(slice(first, first + side) for first, side in zip(lead, out, strict=True))
-    product = _product(map_spectra.across, across)
-    product += _product(map_spectra.along, along)
-    score = _restored(product)[there]
-    energy = _restored(_product(map_spectra.power, valid))[there]
+        energy = _cut(_restored(_product(map_spectra.power, template.valid(shape))), lead, out)
+        score = score * _per_energy(energy, template)
+    if map_spectra.valid is not None:
+        count = _cut(_restored(_product(map_spectra.valid, template.valid(shape))), lead, out)
+        score[count < min_valid_share * template.count] = np.nan
+    return np.asarray(score, np.float32)
+
+
+def _per_energy(energy: Float32Array, template: Template) -> Float32Array:
+    """What a correlation is multiplied by to be normalised. `energy`: of the map under the patch."""
     # Featureless map (water) must not divide by nearly nothing.
     energy = np.maximum(energy, np.float32(0.05 * template.energy))
     energy *= np.float32(template.energy)
-    normalised: Float32Array = score / np.sqrt(energy, out=energy)
-    if map_spectra.valid is not None:
-        count = _restored(_product(map_spectra.valid, valid))[there]
-        normalised[count < min_valid_share * template.count] = np.nan
-    return normalised
+    per: Float32Array = np.divide(np.float32(1.0), np.sqrt(energy, out=energy), out=energy)
+    return per
+
+
+def _cut(plane: Float32Array, lead: tuple[int, int], out: tuple[int, int]) -> Float32Array:
+    """A window of a circular plane: negative places count from the end."""
+    if min(lead) < 0:
+        return plane[np.ix_(*(np.arange(first, first + side) for first, side in zip(lead, out, strict=True)))]
+    return plane[lead[0] : lead[0] + out[0], lead[1] : lead[1] + out[1]]
 
 
 def _product(ground: Float32Array, patch: Float32Array) -> Float32Array:
@@ -214,6 +251,7 @@ class MapCorrelator:
         )
         self._cache: OrderedDict[Block, tuple[Spectra, tuple[int, int]]] = OrderedDict()
         self._cached_bytes = 0
+        self._margin_px = 0
         self._features: OrderedDict[Block, Features] = OrderedDict()
         self._windows: OrderedDict[tuple[int, int, int, int], Spectra] = OrderedDict()
 
@@ -238,11 +276,10 @@ class MapCorrelator:
 
     def search_block(self, template: Template, block: Block) -> Surface:
         """The same for one of `blocks`, whose spectra are kept: they serve templates of any size."""
+        self._make_room_for(template)
         column, row, columns, rows = self._cut(*block, BLOCK_PX, BLOCK_PX)
         spectra, shape = self._kept(block)
-        lead = MAX_TEMPLATE_PX // 2 - template.size_px // 2
-        if lead < 0:
-            raise ValueError(f"template side {template.size_px} px must be at most {MAX_TEMPLATE_PX}")
+        lead = self._margin_px - template.size_px // 2
         return Surface(correlate(spectra, template, shape, (rows, columns), lead=(lead, lead)), column, row, self.level)
 
     @property
@@ -251,12 +288,25 @@ class MapCorrelator:
         level = self.level
         return [(x, y) for y in range(0, level.height_px, BLOCK_PX) for x in range(0, level.width_px, BLOCK_PX)]
 
-    def warm(self) -> None:
-        """Makes one more block ready for a search, while the cache has room: work for a frame that has time."""
+    def warm(self, template: Template) -> None:
+        """Makes one more block ready for templates of that size, while the cache has room: work for a frame that has
+        time."""
+        self._make_room_for(template)
         waiting = next((block for block in self.blocks if block not in self._cache), None)
         largest = max((spectra.nbytes for spectra, _ in self._cache.values()), default=0)
         if waiting is not None and self._cached_bytes + largest <= CACHE_BYTES:
             self._kept(waiting)
+
+    def _make_room_for(self, template: Template) -> None:
+        """Has blocks kept with margins that hold the template."""
+        half = template.size_px // 2
+        if template.size_px > MAX_TEMPLATE_PX:
+            raise ValueError(f"template side {template.size_px} px must be at most {MAX_TEMPLATE_PX}")
+        if half > self._margin_px:
+            # As wide as the transform holds anyway: templates of nearly the same size come next.
+            self._margin_px = min((fft_length(BLOCK_PX + 2 * half) - BLOCK_PX) // 2, MAX_TEMPLATE_PX // 2)
+            self._cache.clear()
+            self._cached_bytes = 0
 
     def _cut(self, column: int, row: int, columns: int, rows: int) -> tuple[int, int, int, int]:
         right, bottom = min(column + columns, self.level.width_px), min(row + rows, self.level.height_px)
@@ -264,14 +314,15 @@ class MapCorrelator:
         return column, row, right - column, bottom - row
 
     def _kept(self, block: Block) -> tuple[Spectra, tuple[int, int]]:
-        """A block's spectra, wide enough for the largest template, and their shape."""
+        """A block's spectra, wide enough for the widest template so far, and their shape."""
         if block in self._cache:
             self._cache.move_to_end(block)
             return self._cache[block]
         column, row, columns, rows = self._cut(*block, BLOCK_PX, BLOCK_PX)
-        half = MAX_TEMPLATE_PX // 2
+        half = self._margin_px
         shape = (fft_length(rows + 2 * half), fft_length(columns + 2 * half))
-        spectra = spectra_of(self.features(column - half, row - half, columns + 2 * half, rows + 2 * half), shape)
+        features = self.features(column - half, row - half, columns + 2 * half, rows + 2 * half)
+        spectra = spectra_of(features, shape, halved=True)
         self._cache[block] = spectra, shape
         self._cached_bytes += spectra.nbytes
         while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:

@@ -107,7 +107,11 @@ def test_a_window_sees_what_the_whole_map_shows_there() -> None:
     assert np.allclose(whole.values[210:290, 200:290], window.values, atol=1e-4)
 
 
-@pytest.mark.parametrize("size", [49, 101, 289])
+# By how much the energy of every second pixel may move a score, for patches of that side.
+HALVED = {49: 0.08, 101: 0.015, 103: 0.015, 193: 0.002, 289: 0.001}
+
+
+@pytest.mark.parametrize("size", HALVED)
 def test_blocks_show_what_the_whole_map_shows(size, monkeypatch) -> None:
     monkeypatch.setattr("tilefix.register.BLOCK_PX", 200)
     correlator = MapCorrelator(GROUND, COVER, GRID, 1)
@@ -119,10 +123,10 @@ def test_blocks_show_what_the_whole_map_shows(size, monkeypatch) -> None:
         assert (surface.column, surface.row) == (column, row)
         shown = whole[row : row + 200, column : column + 200]
         both = np.isfinite(surface.values) & np.isfinite(shown)
-        assert np.allclose(surface.values[both], shown[both], atol=1e-4)
+        assert np.allclose(surface.values[both], shown[both], atol=1e-4, rtol=HALVED[size])
         # Rounding may decide which side of the least coverage a place at the map's edge lies.
         assert (np.isfinite(surface.values) != np.isfinite(shown)).mean() < 0.01
-        assert size > 200 or both.mean() > 0.5
+        assert size > 150 or both.mean() > 0.5
         assert np.array_equal(surface.values, correlator.search_block(template, (column, row)).values, equal_nan=True)
 
 
@@ -131,21 +135,21 @@ def test_warming_fills_the_cache_and_no_more(monkeypatch) -> None:
     made = []
     original = MapCorrelator.features
     monkeypatch.setattr(MapCorrelator, "features", lambda self, *where: made.append(where) or original(self, *where))
-    correlator = MapCorrelator(GROUND, COVER, GRID, 1)
+    correlator, template = MapCorrelator(GROUND, COVER, GRID, 1), Template(cut(250, 250, 101))
     for _ in range(12):
-        correlator.warm()
+        correlator.warm(template)
     assert len(made) == 9
     for block in correlator.blocks:
-        correlator.search_block(Template(cut(250, 250, 101)), block)
+        correlator.search_block(template, block)
     assert len(made) == 9
     one_block = sum(spectra.nbytes for spectra, _ in correlator._cache.values()) // 9
     monkeypatch.setattr("tilefix.register.CACHE_BYTES", 4 * one_block)
     small = MapCorrelator(GROUND, COVER, GRID, 1)
     for _ in range(12):
-        small.warm()
+        small.warm(template)
     assert 9 + 3 <= len(made) <= 9 + 5
     for block in small.blocks:
-        small.search_block(Template(cut(250, 250, 101)), block)
+        small.search_block(template, block)
     assert sum(spectra.nbytes for spectra, _ in small._cache.values()) <= 4 * one_block
 
 
