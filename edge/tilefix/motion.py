@@ -7,15 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tilefix.correlation import Template, correlate, fft_length
 from tilefix.geodesy import Grid
-from tilefix.register import (
-    Surface,
-    Template,
-    background_spread,
-    correlate,
-    fft_length,
-    refine_peak,
-)
+from tilefix.register import Surface, background_spread, refine_peak
 
 MIN_CORRELATION = 0.4  # of two pictures of one sensor taken moments apart; they usually reach 0.8
 MIN_Z_SCORE = 6.0

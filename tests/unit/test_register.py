@@ -7,18 +7,15 @@ import numpy as np
 import pytest
 
 from support.scenes import noise_ground
+from tilefix.correlation import Template, correlate, fft_length, spectra_of
 from tilefix.edges import Features, _blurred, edge_features
 from tilefix.geodesy import Grid
 from tilefix.rectify import Patch
 from tilefix.register import (
     MapCorrelator,
     Surface,
-    Template,
     background_spread,
-    correlate,
-    fft_length,
     refine_peak,
-    spectra_of,
     support,
 )
 
