@@ -330,6 +330,11 @@ class Bench:
         """The same lane's prediction."""
         return self._lane.localizer.predict(at_ns)
 
+    @property
+    def usual_correlation(self) -> float | None:
+        """The same lane's."""
+        return self._lane.localizer.usual_correlation
+
     def saw(self, frame: Frame, state: VehicleState, estimate: Fix | NoFix, truth: object) -> None:
         """Notes the frame: its forecast is ready for the publisher."""
         del state, truth

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import datetime
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from tilefix.embedders import open_embedder
 from tilefix.links import open_link
 from tilefix.links.vehicle import Vehicle
 from tilefix.localizer import Localizer
+from tilefix.mapcheck.age import age_warning
+from tilefix.mapmanifest import MANIFEST_FILE, load_map_manifest
 from tilefix.mappackage import MapPackage
 from tilefix.ports import Clock, Embedder
 from tilefix.publisher import Publisher
@@ -39,10 +42,19 @@ def _localizer(config: Config, embedder: Embedder) -> Localizer:
     return localizer
 
 
+def map_warnings(config: Config, today: datetime.date) -> list[str]:
+    """Lines for the pilot on a map whose imagery is old, or of unknown age."""
+    imagery = load_map_manifest(config.map.path / MANIFEST_FILE).imagery
+    warning = age_warning(imagery.date, today, config.map.max_age_years)
+    return [] if warning is None else [warning]
+
+
 @contextmanager
-def assemble(config: Config, localizer: Locates, clock: Clock, *, record: Path | None = None) -> Iterator[Daemon]:
+def assemble(
+    config: Config, localizer: Locates, clock: Clock, *, record: Path | None = None, warnings: Sequence[str] = ()
+) -> Iterator[Daemon]:
     """A daemon with its camera, link and recorder open; all are closed at the end. Raises `LinkError`, `CameraError`
-    or `FlightError` for what can never work."""
+    or `FlightError` for what can never work. `warnings`: for the pilot, once the autopilot is heard."""
     with ExitStack() as stack:
         link = open_link(config.link, clock)
         stack.callback(link.close)
@@ -65,4 +77,5 @@ def assemble(config: Config, localizer: Locates, clock: Clock, *, record: Path |
             at_loss=config.start.at_loss,
             last_gnss_sigma_m=config.start.last_gnss_sigma_m,
             watch=recorder,
+            warnings=warnings,
         )

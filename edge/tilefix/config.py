@@ -18,6 +18,7 @@ from tilefix.embedders import PROVIDERS
 from tilefix.errors import ConfigError
 from tilefix.links.vehicle import HeightSettings
 from tilefix.localizer import LocalizerSettings
+from tilefix.mapcheck.age import MAX_AGE_YEARS
 from tilefix.publisher import PublishSettings
 from tilefix.tomlfields import chosen, limited, read_section
 from tilefix.tomlfile import TomlFile
@@ -25,9 +26,10 @@ from tilefix.tomlfile import TomlFile
 
 @dataclass(frozen=True)
 class MapSettings:
-    """`path`: the map package, a folder."""
+    """`path`: the map package, a folder. `max_age_years`: of older imagery is warned when a flight starts."""
 
     path: Path
+    max_age_years: float = limited(0.1, 1000.0, MAX_AGE_YEARS)
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from tilefix.drift import MatchDrift
 from tilefix.forecast import Forecast
 from tilefix.health import Health
+from tilefix.links.messages import Severity
 from tilefix.links.vehicle import Vehicle
 from tilefix.ports import AutopilotLink, Clock, FrameSource
 from tilefix.publisher import Publisher
@@ -31,6 +33,7 @@ _ATTITUDE_WAIT_S = 0.01
 _CAMERA_SILENCE_NS = 2_000_000_000
 _REPORT_NS = 60_000_000_000
 _JOIN_S = 5.0
+_DRIFT_NAME = "TF_MATCH"
 _FAILED_TURNS = 100
 # Speed that a receiver without one may have had between its last position and the notice of its loss.
 _UNKNOWN_SPEED_MPS = 25.0
@@ -47,6 +50,9 @@ class Locates(Protocol):
 
     def predict(self, at_ns: int) -> Fix | NoFix: ...
 
+    @property
+    def usual_correlation(self) -> float | None: ...
+
 
 class Watches(Protocol):
     """Is told of every frame looked at: a recorder, or a demonstration that keeps score."""
@@ -60,7 +66,8 @@ class Daemon:
     """Flies one localizer between a camera and an autopilot.
 
     `at_loss`: what becomes of the belief when GNSS is lost (`StartSettings.at_loss`). `vehicle`: give one to set where
-    height comes from. Either call `run`, or, with one's own clock and threads, `turn` and `look`.
+    height comes from. `warnings`: lines for the pilot, told once the autopilot is heard. Either call `run`, or, with
+    one's own clock and threads, `turn` and `look`.
     """
 
     def __init__(
@@ -76,6 +83,7 @@ class Daemon:
         last_gnss_sigma_m: float = 30.0,
         watch: Watches | None = None,
         timer: StageTimer | None = None,
+        warnings: Sequence[str] = (),
     ) -> None:
         self._localizer = localizer
         self._frames = frames
@@ -88,6 +96,9 @@ class Daemon:
         self._watch = watch
         self.timer = timer or StageTimer(self._clock)
         self.health = Health()
+        self.drift = MatchDrift()  # written by the worker
+        self._drift_told = False
+        self._untold = deque((Severity.WARNING, line) for line in warnings)
         # Guards the vehicle, the forecasts and the orders; held for moments, never while a frame is looked at.
         self._lock = threading.Lock()
         self._forecasts: deque[Forecast] = deque(maxlen=8)
@@ -118,6 +129,7 @@ class Daemon:
         if self._heartbeat_ns is None or now_ns - self._heartbeat_ns >= _HEARTBEAT_NS:
             self._link.send_heartbeat(self.health.state(now_ns, connected=self._vehicle.connected(now_ns)))
             self._heartbeat_ns = now_ns
+            self._tell_drift(now_ns)
 
     def _publish(self, now_ns: int) -> None:
         with self._lock:
@@ -127,6 +139,20 @@ class Daemon:
         if line is not None:
             _logger.info("%s", line[1])
             self._link.send_text(*line)
+
+    def _tell_drift(self, now_ns: int) -> None:
+        """Sends how well pictures match, against the start, and one line of what is still to be told."""
+        drift = self.drift
+        if drift.settled:
+            self._link.send_value(_DRIFT_NAME, drift.share_of_start, now_ns)
+        if drift.low != self._drift_told:
+            self._drift_told = drift.low
+            severity, verb = (Severity.WARNING, "fell to") if drift.low else (Severity.INFO, "back at")
+            self._untold.append((severity, f"map matches {verb} {100.0 * drift.share_of_start:.0f} % of start"))
+        if self._untold and self._link.system_id is not None:
+            severity, line = self._untold.popleft()
+            _logger.warning("%s", line)
+            self._link.send_text(severity, f"tilefix: {line}")
 
     def _estimate(self, at_ns: int, now_ns: int) -> Fix | NoFix:
         """The newest forecast that begins by `at_ns` (the oldest, if none does) at that instant. When the newest
@@ -185,6 +211,9 @@ class Daemon:
             for order in orders:
                 order()
             estimate = self._localizer.process(frame, state, self.timer)
+            correlation = self._localizer.usual_correlation
+            if isinstance(estimate, Fix) and estimate.reason is None and correlation is not None:
+                self.drift.note(estimate.at_ns, correlation)
             # A frame older than the one before is answered for that one's instant: before it nothing is predicted.
             forecast = Forecast.after(estimate.at_ns, self._localizer.predict)
             with self._lock:

@@ -84,6 +84,10 @@ class AutopilotLink(Protocol):
         """Sends a line for the pilot, at most 50 bytes of ASCII; a longer one is cut."""
         ...
 
+    def send_value(self, name: str, value: float, at_ns: int) -> bool:
+        """Sends a named figure for the log and the ground station; of the name the first 10 bytes of ASCII."""
+        ...
+
     def close(self) -> None:
         """Releases the link; may be called twice."""
         ...

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import logging
 import signal
 import sys
 import threading
 from pathlib import Path
 
-from tilefix.assembly import assemble, open_localizer
+from tilefix.assembly import assemble, map_warnings, open_localizer
 from tilefix.config import load_config
 from tilefix.timing import MonotonicClock
 
@@ -27,12 +28,15 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("faiss").setLevel(logging.WARNING)  # it tells which of its builds it could not load
     with open_localizer(config) as localizer:
+        warnings = map_warnings(config, datetime.datetime.now(datetime.timezone.utc).date())
         if args.check:
+            sys.stdout.writelines(f"Warning: {line}.\n" for line in warnings)
             sys.stdout.write(f"{args.config}: configuration, map and model fit together\n")
             return 0
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-        with assemble(config, localizer, MonotonicClock(), record=args.record or config.record.path) as daemon:
+        record = args.record or config.record.path
+        with assemble(config, localizer, MonotonicClock(), record=record, warnings=warnings) as daemon:
             daemon.run(stop)
     return 0

@@ -128,6 +128,7 @@ def test_it_is_silent_and_patient_until_the_autopilot_speaks(ends: Ends) -> None
     assert not ends.link.send_position(REPORT)
     assert not ends.link.send_heartbeat(HealthState.BOOT)
     assert not ends.link.send_text(Severity.INFO, "x")
+    assert not ends.link.send_value("TF_MATCH", 1.0, 0)
     assert ends.take() == b""
 
 
@@ -141,6 +142,9 @@ def test_it_takes_the_vehicles_id_and_carries_both_ways(ends: Ends) -> None:
     assert sent.get_srcSystem() == 17  # type: ignore[attr-defined]
     assert ends.link.send_text(Severity.NOTICE, "hello")
     assert ends.link.send_heartbeat(HealthState.ACTIVE)
+    assert ends.link.send_value("TF_MATCH and more", 0.5, 7_000_000)
+    value = _received(ends, "NAMED_VALUE_FLOAT")
+    assert (value.name, value.value, value.time_boot_ms) == ("TF_MATCH a", 0.5, 7)  # type: ignore[attr-defined]
 
 
 def test_closed_it_neither_speaks_nor_raises(ends: Ends) -> None:

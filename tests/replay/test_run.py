@@ -224,7 +224,9 @@ def test_it_ends_by_itself_with_the_last_picture(scene: Scene, tmp_path: Path) -
 def test_check_says_whether_the_parts_fit(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
     config = _config(scene, _free_port())
     assert cli.main(["run", "--config", str(config), "--check"]) == 0
-    assert "fit together" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "fit together" in said
+    assert "Warning: the age of the map's imagery is unknown." in said
 
 
 @pytest.mark.parametrize(

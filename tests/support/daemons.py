@@ -36,6 +36,7 @@ class FakeLink:
     positions: list[PositionReport] = field(default_factory=list)
     heartbeats: list[HealthState] = field(default_factory=list)
     texts: list[tuple[Severity, str]] = field(default_factory=list)
+    values: list[tuple[str, float]] = field(default_factory=list)
     closed: int = 0
     system_id: int | None = 7
 
@@ -53,6 +54,10 @@ class FakeLink:
 
     def send_text(self, severity: Severity, text: str) -> bool:
         self.texts.append((severity, text))
+        return True
+
+    def send_value(self, name: str, value: float, at_ns: int) -> bool:
+        self.values.append((name, value))
         return True
 
     def close(self) -> None:
@@ -93,6 +98,8 @@ class FakeFrames:
 
 class FakeLocalizer:
     """Flies 5 m/s east from the first frame on; refuses without attitude, and until `frames_to_find` frames came."""
+
+    usual_correlation: float | None = None
 
     def __init__(self, frames_to_find: int = 0, during: Callable[[Frame], None] | None = None) -> None:
         self.calls: list[str] = []

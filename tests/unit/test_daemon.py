@@ -13,7 +13,7 @@ import pytest
 from support.clocks import ManualClock
 from support.daemons import FakeFrames, FakeLink, FakeLocalizer, S, frame
 from tilefix.daemon import Daemon
-from tilefix.links.messages import HealthState, PositionReport
+from tilefix.links.messages import HealthState, PositionReport, Severity
 from tilefix.publisher import Publisher, PublishSettings
 from tilefix.timing import StageTimer
 from tilefix.types import Fix, Frame, NoFix, Reason, VehicleState
@@ -342,3 +342,40 @@ def test_the_state_at_the_exposure_is_what_the_localizer_gets() -> None:
     rig.daemon.look(Frame(np.zeros((16, 16, 3), np.uint8), rig.clock.now_ns() + S, 99))
     assert rig.localizer.states[-1].yaw_deg is None
     assert rig.seen[-1][0] == NoFix(rig.clock.now_ns() + S, Reason.NO_ATTITUDE)
+
+
+def test_warnings_are_told_one_after_the_other_once_the_autopilot_is_heard() -> None:
+    rig = Rig(warnings=("map imagery is 9 years old, over 3", "second"))
+    rig.link.system_id = None
+    rig.fly(3.0)
+    assert rig.link.texts == []
+    rig.link.system_id = 7
+    rig.fly(3.0)
+    told = [line for severity, line in rig.link.texts if severity is Severity.WARNING]
+    assert told[:2] == ["tilefix: map imagery is 9 years old, over 3", "tilefix: second"]
+    assert len(set(told)) == len(told)
+
+
+def test_matches_that_fall_behind_the_start_are_told_once_and_again_when_they_are_back() -> None:
+    rig = Rig()
+    rig.localizer.usual_correlation = 0.4
+    rig.fly(30.0)
+    assert rig.link.values == []
+    rig.fly(60.0)
+    assert rig.link.values[-1] == ("TF_MATCH", pytest.approx(1.0))
+    rig.localizer.usual_correlation = 0.1
+    rig.fly(200.0)
+    assert rig.link.values[-1][1] == pytest.approx(0.25, abs=0.05)
+    rig.localizer.usual_correlation = 0.4
+    rig.fly(200.0)
+    told = [(severity, line) for severity, line in rig.link.texts if "map matches" in line]
+    assert [severity for severity, _ in told] == [Severity.WARNING, Severity.INFO]
+    assert told[0][1] == "tilefix: map matches fell to 55 % of start"
+    assert all(len(line) <= 50 for _, line in told)
+
+
+def test_frames_that_do_not_match_say_nothing_of_the_map() -> None:
+    rig = Rig(FakeLocalizer(frames_to_find=10**6))
+    rig.localizer.usual_correlation = 0.4
+    rig.fly(90.0)
+    assert not rig.daemon.drift.settled

@@ -33,7 +33,7 @@ def test_dates_in_many_forms(text: str, date: tuple[int, int, int]) -> None:
 @pytest.mark.parametrize("text", ["", "unknown", "12345678", "0315", "120151"])
 def test_texts_without_a_date(text: str) -> None:
     assert imagery_date(text) is None
-    assert age_warning(text, TODAY) == "the map does not tell when its imagery was taken"
+    assert age_warning(text, TODAY) == "the age of the map's imagery is unknown"
 
 
 def test_only_old_imagery_is_warned_of() -> None:

@@ -55,6 +55,7 @@ _OPTIONAL_EVERY_NS = 30 * _SECOND_NS
 _PEER_SILENCE_NS = 5 * _SECOND_NS
 _MAX_PEERS = 8
 _TEXT_BYTES = 50
+_NAME_BYTES = 10
 _MAV_STATES = {
     HealthState.BOOT: mavlink.MAV_STATE_BOOT,
     HealthState.STANDBY: mavlink.MAV_STATE_STANDBY,
@@ -250,6 +251,12 @@ class MavlinkLink:
         """Sends STATUSTEXT, cut to 50 bytes of ASCII."""
         line = text.encode("ascii", "replace")[:_TEXT_BYTES]
         return self._send(mavlink.MAVLink_statustext_message(severity.value, line))
+
+    def send_value(self, name: str, value: float, at_ns: int) -> bool:
+        """Sends NAMED_VALUE_FLOAT; its time is this process's, for nothing is told of the autopilot's boot."""
+        boot_ms = at_ns // 1_000_000 % (1 << 32)
+        short = name.encode("ascii", "replace")[:_NAME_BYTES]
+        return self._send(mavlink.MAVLink_named_value_float_message(boot_ms, short, value))
 
     def _send(self, message: Any) -> bool:
         """Packs as MAVLink 2 and hands to the transport; nothing leaves before the vehicle's id is known."""

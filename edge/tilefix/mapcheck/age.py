@@ -32,7 +32,7 @@ def age_warning(text: str, today: datetime.date, max_years: float = MAX_AGE_YEAR
     """A line for people where the imagery is older than `max_years` or tells no date, or `None`."""
     years = age_years(text, today)
     if years is None:
-        return "the map does not tell when its imagery was taken"
+        return "the age of the map's imagery is unknown"
     if years <= max_years:
         return None
     return f"map imagery is {years:.0f} years old, over {max_years:g}"
