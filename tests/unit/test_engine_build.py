@@ -235,6 +235,7 @@ def test_a_timing_cache_that_is_no_file_is_refused(
     out = model.with_name("fast.engine")
     with pytest.raises(EngineError, match=said):
         build_engine(model, "fp16", out, timing_cache=tmp_path / cache)
+    assert trt.built == 0  # said before the build
     assert not out.exists()
 
 

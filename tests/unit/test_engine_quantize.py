@@ -14,6 +14,7 @@ from tilefix import cli
 from tilefix.embedders import open_embedder
 from tilefix.engine.calibration import Patches
 from tilefix.engine.check import INT8, Limits, compare
+from tilefix.engine.place import put_in_place
 from tilefix.engine.qdq import check_qdq, parse_onnx
 from tilefix.engine.quantize import quantize, summary
 from tilefix.errors import ModelError
@@ -99,6 +100,38 @@ def test_a_folder_that_cannot_be_written_leaves_nothing(tmp_path: Path, patches:
     (tmp_path / "file").write_text("")
     with pytest.raises(ModelError, match="cannot be written"):
         quantize(small_model(tmp_path), patches, tmp_path / "file" / "q.onnx")
+
+
+def test_a_pair_that_cannot_take_its_place_leaves_the_one_before(tmp_path: Path, patches: Patches) -> None:
+    model = small_model(tmp_path)
+    first = quantize(model, patches, tmp_path / "q.onnx")
+    before = first.file.read_bytes()
+    manifest = first.file.with_suffix(".json")
+    manifest.unlink()
+    manifest.mkdir()
+    with pytest.raises(ModelError, match="cannot be written"):
+        quantize(small_model(tmp_path, outlier=3000.0), patches, tmp_path / "q.onnx")
+    assert first.file.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["q.json", "q.onnx", "small.json", "small.onnx"]
+
+
+def test_files_are_put_in_place_all_or_none(tmp_path: Path) -> None:
+    made = [tmp_path / "made" / name for name in ("a", "b", "c")]
+    (tmp_path / "made").mkdir()
+    for file in made:
+        file.write_text("new")
+    (tmp_path / "a").write_text("old")
+    (tmp_path / "c").mkdir()  # no file can take its place
+    with pytest.raises(OSError, match="c"):
+        put_in_place(made, tmp_path)
+    assert (tmp_path / "a").read_text() == "old"
+    assert not (tmp_path / "b").exists()
+    (tmp_path / "c").rmdir()
+    for file in made:
+        file.write_text("newer")
+    put_in_place(made, tmp_path)
+    assert [(tmp_path / file.name).read_text() for file in made] == 3 * ["newer"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "c", "made"]
 
 
 def test_the_descriptors_keep_their_shape(tmp_path: Path, patches: Patches) -> None:

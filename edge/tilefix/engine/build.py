@@ -22,6 +22,7 @@ from tilefix.engine.fingerprint import Fingerprint, fingerprint_path, machine_fa
 from tilefix.engine.heldout import HeldOut, held_out_worlds
 from tilefix.engine.lowering import GELU, write_out_gelu
 from tilefix.engine.pixels import take_pixels
+from tilefix.engine.place import put_in_place
 from tilefix.engine.plan import build_plan, parser_knows
 from tilefix.engine.precision import to_half
 from tilefix.engine.qdq import check_qdq, parse_onnx
@@ -104,8 +105,7 @@ def build_engine(
                 limits=LIMITS[precision],
             )
         with _writing(out):
-            for made in (candidate, fingerprint_path(candidate), candidate.with_suffix(".json")):
-                made.replace(out.with_name(made.name))
+            put_in_place((candidate, fingerprint_path(candidate), candidate.with_suffix(".json")), out.parent)
     return Built(fingerprint, agreement, len(plan), build_s)
 
 

@@ -69,11 +69,20 @@ def _reason(error: Any) -> str:
 
 
 def _load_cache(config: Any, path: Path) -> bytes:
-    """Gives the configuration the timings in the file, or none where there is no file or it is another version's."""
+    """Gives the configuration the timings in the file, or none where there is no file or it is another version's.
+
+    That it can be written again is tried now: a build takes minutes.
+    """
     try:
         data = path.read_bytes() if path.exists() else b""
     except OSError as error:
         raise _refuse_cache("read", path, error) from error
+    partial = _partial(path)
+    try:
+        partial.touch()
+        partial.unlink()
+    except OSError as error:
+        raise _refuse_cache("written", path, error) from error
     cache = config.create_timing_cache(data)
     if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
         data = b""  # no timings, or of another TensorRT or GPU: begun anew, and the file is written over
@@ -84,7 +93,7 @@ def _load_cache(config: Any, path: Path) -> bytes:
 def _save_cache(config: Any, before: bytes, path: Path) -> None:
     data = bytes(config.get_timing_cache().serialize())
     if data != before:
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        partial = _partial(path)
         try:
             partial.write_bytes(data)
             partial.replace(path)
@@ -92,6 +101,10 @@ def _save_cache(config: Any, before: bytes, path: Path) -> None:
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
             raise _refuse_cache("written", path, error) from error
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{os.getpid()}.partial")
 
 
 def _refuse_cache(done: str, path: Path, error: OSError) -> EngineError:

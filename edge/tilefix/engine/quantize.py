@@ -23,6 +23,7 @@ from tilefix.embedders.onnx import OnnxEmbedder
 from tilefix.engine.calibration import Patches
 from tilefix.engine.check import INT8, Agreement, Limits, Yardstick
 from tilefix.engine.heldout import HeldOut
+from tilefix.engine.place import put_in_place
 from tilefix.engine.qdq import check_qdq, layers_to_quantize, parse_onnx, with_layers_in_float
 from tilefix.errors import ModelError
 from tilefix.manifest import ModelManifest, save_manifest, sha256_of
@@ -218,18 +219,16 @@ def _by_harm(
 
 
 def _write(out: Path, data: bytes, manifest: ModelManifest) -> None:
-    """The file, then its manifest; each under another name first."""
-    partial = out.with_name(out.name + ".partial")
+    """The file and its manifest; what was there before stays when one of the two cannot be written."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        partial.replace(out)
-        save_manifest(manifest, out.with_suffix(".json"))
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.partial-") as folder:
+            partial = Path(folder) / out.name
+            partial.write_bytes(data)
+            save_manifest(manifest, partial.with_suffix(".json"))
+            put_in_place((partial, partial.with_suffix(".json")), out.parent)
     except OSError as error:
         raise ModelError(f"cannot be written: {error.strerror}", where=out, mend="check the disk and --out") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
