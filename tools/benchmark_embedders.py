@@ -15,136 +15,42 @@ import importlib
 import importlib.util
 import multiprocessing
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from contextlib import ExitStack, closing
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from embedder_subjects import FP32, INT8, SHIPPED, Subject, Way, prepare, say
 from machine import facts_of_this_machine, report
-from tilefix.embedders import BACKENDS, open_model_files
-from tilefix.engine.calibration import Patches
+from tilefix.embedders import BACKENDS
 from tilefix.engine.check import RECALL_AT, Yardstick
 from tilefix.engine.heldout import HeldOut, held_out_worlds
-from tilefix.engine.quantize import Result, quantize
-from tilefix.errors import ConfigError, ModelError
-from tilefix.manifest import ModelManifest, load_manifest
+from tilefix.errors import ConfigError
 from tilefix.ports import Embedder
-from tilefix.preprocess import to_input
 from tilefix.types import UInt8Array
 
-SHIPPED = "default"
 PROVIDERS = ("onnxruntime", "openvino")
-FP32, INT8, INT8_DEPTHWISE = "fp32", "int8", "int8+dw"
-CALIBRATION_SEED = 1900  # a validation world: neither of those that quantization is checked by, nor of those below
 SCORED_SEED = 9990
-CALIBRATION_QUERIES = 64
-
-
-@dataclass(frozen=True)
-class Subject:
-    """One model in both precisions. `weights`: where they come from."""
-
-    name: str
-    weights: str
-    files: dict[str, Path]
-    int8: Result
-    quantize_s: float
-
-    def manifest(self, precision: str) -> ModelManifest:
-        """The manifest of one of the files."""
-        return load_manifest(self.files[precision].with_suffix(".json"))
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way to run a model."""
-
-    provider: str
-    precision: str
-    threads: int
-
-    def open(self, subject: Subject) -> Embedder:
-        """The embedder, made by its adapter. Raises `ModelError` when its package is not installed."""
-        backend = BACKENDS[".onnx"][self.provider]
-        try:
-            adapter = getattr(importlib.import_module(backend.module), backend.adapter)
-        except ImportError as error:
-            raise ModelError(f"{self.provider} is not installed: {error}", mend=backend.mend) from error
-        embedder: Embedder = adapter(
-            subject.manifest(self.precision), subject.files[self.precision], threads=self.threads
-        )
-        return embedder
-
-
-def prepare(name: str, px: int, patches: int, folder: Path, *, depthwise: bool = False) -> Subject:
-    """A model and its int8 file in `folder`. Raises `ConfigError` for a name that is not known."""
-    if name == SHIPPED:
-        manifest, file = open_model_files(None)
-        weights = "trained"
-    else:
-        file = _random(name, px, folder)
-        manifest, weights = load_manifest(file.with_suffix(".json")), "random"
-    calibration = _calibration(manifest, patches)
-    _say(f"quantizing {name}")
-    begun_s = time.monotonic()
-    result = quantize(file, calibration, folder / f"{manifest.name}-int8.onnx")
-    subject = Subject(name, weights, {FP32: file, INT8: result.file}, result, time.monotonic() - begun_s)
-    if depthwise:
-        out = folder / f"{manifest.name}-int8-dw.onnx"
-        subject.files[INT8_DEPTHWISE] = quantize(file, calibration, out, depthwise=True).file
-    return subject
-
-
-def _random(name: str, px: int, folder: Path) -> Path:
-    """A ConvNeXt that was never trained, exported. Its last normalisation knows the mean of what it sees, without which
-    all its descriptors would be alike."""
-    try:
-        import torch
-
-        from tilefix_training.network.build import build, network_config
-        from tilefix_training.network.export import export_onnx, preprocessing
-    except ImportError as error:
-        raise ConfigError(f"{name} needs torch: {error}", mend="pip install 'tilefix[train]'") from error
-    _say(f"making {name} with random weights")
-    torch.manual_seed(0)
-    config = network_config(name, neck=True, standardise_input=True, init="fan_in", layer_scale=0.5)
-    network = build(config)
-    manifest = replace(preprocessing(px, network.descriptor_dim), patch_m_min=40.0, patch_m_max=800.0)
-    seen = _calibration(manifest, 64)
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm1d):
-            module.momentum = None  # the plain mean over all batches
-    network.train()
-    with torch.no_grad():
-        for start in range(0, len(seen), 8):
-            part = slice(start, start + 8)
-            network(torch.from_numpy(to_input(seen.images[part], seen.masks[part], manifest)))
-    made = export_onnx(
-        network.eval(), folder, name=name, patch_px=px, patch_m_min=40.0, patch_m_max=800.0, trained_on=()
-    )
-    return folder / made.file
-
-
-def _calibration(manifest: ModelManifest, count: int) -> Patches:
-    """Half tiles, half what a drone saw, of a generated world."""
-    (world,) = held_out_worlds(manifest, seeds=(CALIBRATION_SEED,), queries=min(count // 2, CALIBRATION_QUERIES))
-    tiles = world.tiles[:: max(1, len(world.tiles) // (count // 2))]
-    whole = np.ones(tiles.shape[:3], np.bool_)
-    return Patches(np.concatenate([tiles, world.patches]), np.concatenate([whole, world.masks]))
 
 
 def measure_latency(
     ways: Sequence[Way], subject: Subject, patch: UInt8Array, repeats: int
 ) -> dict[Way, dict[str, Any]]:
     """Milliseconds of one patch embedded, wall and processor time, every way in turn after a first run each."""
-    embedders = {way: way.open(subject) for way in ways}
+    with ExitStack() as held:
+        embedders = {way: held.enter_context(closing(way.open(subject))) for way in ways}
+        return _in_turn(embedders, patch, repeats)
+
+
+def _in_turn(embedders: Mapping[Way, Embedder], patch: UInt8Array, repeats: int) -> dict[Way, dict[str, Any]]:
+    ways = tuple(embedders)
     wall_ms: dict[Way, list[float]] = {way: [] for way in ways}
     processor_ms: dict[Way, list[float]] = {way: [] for way in ways}
     for number in range(repeats + 1):
@@ -178,12 +84,12 @@ def measure_memory(way: Way, subject: Subject) -> dict[str, Any]:
 def _resident(way: Way, subject: Subject) -> tuple[float, float]:
     importlib.import_module(BACKENDS[".onnx"][way.provider].module)
     before = _resident_mib()
-    embedder = way.open(subject)
-    side = embedder.manifest.patch_px
-    patch = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
-    for _ in range(5):
-        embedder.embed(patch)
-    return before, _resident_mib()
+    with closing(way.open(subject)) as embedder:
+        side = embedder.manifest.patch_px
+        patch = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
+        for _ in range(5):
+            embedder.embed(patch)
+        return before, _resident_mib()
 
 
 def _resident_mib() -> float:
@@ -203,18 +109,20 @@ def measure_subject(subject: Subject, args: argparse.Namespace, worlds: Sequence
     agreements: dict[tuple[str, str], dict[str, Any]] = {}
     for threads in args.threads:
         ways = [Way(provider, precision, threads) for provider in providers for precision in subject.files]
-        _say(f"{subject.name}: {args.repeats} patches each way, {threads} threads")
+        say(f"{subject.name}: {args.repeats} patches each way, {threads} threads")
         latency = measure_latency(ways, subject, worlds[0].patches[:1], args.repeats)
         base = latency[ways[0]]
         for way, took in latency.items():
-            _say(f"  {way.provider} {way.precision}: {took['processor_p50_ms']:.2f} ms of processor time")
+            say(f"  {way.provider} {way.precision}: {took['processor_p50_ms']:.2f} ms of processor time")
         for way in ways:
             if yardstick is None:
-                _say(f"{subject.name}: describing the held-out maps with each runtime and precision")
-                yardstick = Yardstick(way.open(subject), held_out=worlds)
+                say(f"{subject.name}: describing the held-out maps with each runtime and precision")
+                with closing(way.open(subject)) as reference:
+                    yardstick = Yardstick(reference, held_out=worlds)
             key = (way.provider, way.precision)
             if key not in agreements:
-                agreements[key] = asdict(yardstick.agreement(way.open(subject)))
+                with closing(way.open(subject)) as candidate:
+                    agreements[key] = asdict(yardstick.agreement(candidate))
             ratios = {f"{name[:-3]}_ratio": round(latency[way][name] / base[name], 3) for name in base}
             runs.append(
                 {**asdict(way), **latency[way], **ratios, **measure_memory(way, subject), "agreement": agreements[key]}
@@ -285,7 +193,7 @@ def _installed(provider: str) -> bool:
     try:
         importlib.import_module(BACKENDS[".onnx"][provider].module)
     except ImportError:
-        _say(f"{provider} is not installed and is left out")
+        say(f"{provider} is not installed and is left out")
         return False
     return True
 
@@ -306,10 +214,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("out/bench/embedders.json"))
     args = parser.parse_args(argv)
     return report("benchmark_embedders", args.out, lambda: measure(args), text)
-
-
-def _say(line: str) -> None:
-    print(f"benchmark_embedders: {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ runs: the honest worst case. Between frames, in the same run, one reference infe
 memory are measured: what stands in ratios to them carries to other machines. How to read it: docs/latency.md.
 
     python tools/benchmark_latency.py
-    python tools/benchmark_latency.py --compare onnxruntime,openvino
+    python tools/benchmark_latency.py --compare onnxruntime openvino
     python tools/benchmark_latency.py --against out/bench/latency-before.json
     python tools/benchmark_latency.py --soak 5
 """
@@ -39,7 +39,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", help="a shipped name, or a model file (.onnx, .engine, .json)")
     parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), help="its file of that precision")
     parser.add_argument("--provider", default="auto", help="runtime of the network")
-    parser.add_argument("--compare", metavar="A,B", help="runtimes side by side, each PROVIDER or PROVIDER=MODEL")
+    parser.add_argument(
+        "--compare", nargs="+", metavar="P", help="runtimes side by side, each PROVIDER or PROVIDER=MODEL"
+    )
     parser.add_argument("--map", type=Path, help="map package (with --flight)")
     parser.add_argument("--flight", type=Path, help="flight folder over that map; default: a generated one")
     parser.add_argument("--frames", type=int, help="frames to measure in each lane, instead of --seconds")
@@ -74,11 +76,11 @@ def options_of(args: argparse.Namespace) -> Options:
     ):
         if value is not None and not low <= value <= high:
             raise TilefixError(f"{name} {value:g} is out of range", mend=f"give {low:g} to {high:g}")
-    providers = tuple(one.strip() for one in (args.compare or args.provider).split(","))
+    providers = tuple(one.strip() for one in ",".join(args.compare or [args.provider]).split(","))
     if "" in providers or len(set(providers)) != len(providers) or (args.compare and len(providers) < 2):
         raise TilefixError(
-            f"--compare {args.compare!r} is no list of providers",
-            mend="give --compare A,B, each PROVIDER or PROVIDER=MODEL",
+            f"--compare {' '.join(args.compare or [args.provider])} is no list of providers",
+            mend="give --compare A B, each PROVIDER or PROVIDER=MODEL",
         )
     mode = "track" if args.soak is not None and args.mode == "both" else args.mode
     if args.compare and args.mode == "both":

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark_embedders import FP32, INT8, SHIPPED, Subject, prepare
+from embedder_subjects import FP32, INT8, SHIPPED, Subject, prepare
 from tilefix.engine.build import prepared_network
 from tilefix.engine.layers import Layer, layer_table
 from tilefix.engine.plan import Plan, build_plan

@@ -6,31 +6,27 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
-import numpy.typing as npt
 
 import sensors
-from latency_floor import Floor
-from latency_rig import (
-    COLUMNS,
+from latency_flight import (
     GROUND_AMSL_M,
     STANDS_S,
-    Bench,
-    BenchDaemon,
     BenchFrames,
     FlightClock,
     FlightOnRails,
-    Lane,
     NotingAutopilot,
     Timetable,
-    exposure_to_link_ms,
 )
+from latency_floor import Floor
+from latency_rig import Bench, BenchDaemon, Lane
 from latency_scene import Scene
+from latency_summary import result_of
 from machine import facts_of_this_machine
 from tilefix.embedders import open_embedder, open_model_files
 from tilefix.errors import FlightError, TilefixError
@@ -77,10 +73,17 @@ def measure(options: Options, scene: Callable[[Embedder], Scene]) -> dict[str, A
     """Everything measured, as it stands in the JSON file. Raises `TilefixError`."""
     if options.opencv_threads is not None:
         cv2.setNumThreads(options.opencv_threads)
-    embedders = {}
-    for name in options.providers:
-        provider, _, model = name.partition("=")
-        embedders[name] = open_embedder(model or options.model, provider=provider)
+    with ExitStack() as held:
+        embedders: dict[str, Embedder] = {}
+        for name in options.providers:
+            provider, _, model = name.partition("=")
+            embedders[name] = held.enter_context(closing(open_embedder(model or options.model, provider=provider)))
+        return _measured(options, scene, embedders)
+
+
+def _measured(
+    options: Options, scene: Callable[[Embedder], Scene], embedders: Mapping[str, Embedder]
+) -> dict[str, Any]:
     first = next(iter(embedders.values()))
     where = scene(first)
     for embedder in embedders.values():
@@ -103,7 +106,7 @@ def measure(options: Options, scene: Callable[[Embedder], Scene]) -> dict[str, A
             "providers": list(options.providers),
             "model": first.manifest.name,
             "model_sha256": first.manifest.sha256,
-            "map_km2": _round(grid.width_px * grid.height_px * grid.gsd_m**2 / 1e6),
+            "map_km2": round(grid.width_px * grid.height_px * grid.gsd_m**2 / 1e6, 4),
             "map_tiles": len(package.tile_centres_m),
             "frame_px": [flight.camera.width, flight.camera.height],
             "publish_hz": PublishSettings().rate_hz,
@@ -111,7 +114,7 @@ def measure(options: Options, scene: Callable[[Embedder], Scene]) -> dict[str, A
             "warm_up_frames": options.warm_up,
             "flight": "generated" if options.flight is None else str(options.flight),
         },
-        **run.result(),
+        **result_of(run),
     }
 
 
@@ -141,6 +144,7 @@ class _Run:
         embedders: Mapping[str, Embedder],
         floor: Floor,
     ) -> None:
+        self.realtime, self.soak_minutes = options.pace == "realtime", options.soak_minutes
         self.options, self.flight, self.floor, self.local = options, flight, floor, package.frame
         self.table = Timetable(flight, laps=scene.laps)
         period_s = (self.table.due_ns(len(flight.rows) - 1) or 1) / 1e9 / max(len(flight.rows) - 1, 1)
@@ -245,142 +249,3 @@ class _Run:
                 return
             if not (thread.is_alive() and live.alive):
                 raise TilefixError("the daemon or the simulated autopilot ended in flight", mend="see the log above")
-
-    def result(self) -> dict[str, Any]:
-        """What came of it."""
-        floor = self.floor.result()
-        reference = floor["reference"]
-        lanes = {lane.name: self._lane(lane, reference) for lane in self.bench.lanes}
-        marks = np.concatenate([lane.marks[: lane.count] for lane in self.bench.lanes])
-        link_ms = exposure_to_link_ms(marks, self.positions) if self.options.pace == "realtime" else np.array([])
-        arrivals = np.diff(np.sort(self.positions[:, 0])) / 1e6
-        result = {
-            "lanes": lanes,
-            "floor": floor,
-            "decode": _summary(self.decoding),
-            "publish": None if self.published is None else _spread_of_summary(self.published),
-            "exposure_to_hand": spread((marks[:, 1] - marks[:, 0]) / 1e6),
-            "exposure_to_forecast": spread((marks[:, 2] - marks[:, 0]) / 1e6),
-            "exposure_to_mavlink": spread(link_ms[np.isfinite(link_ms)]),
-            "frames_in_no_position": int(np.isnan(link_ms).sum()) if link_ms.size else None,
-            "positions": len(self.positions),
-            "position_interval": spread(arrivals),
-            "frames_dropped": self.frames.dropped,
-            "frames_given": self.frames.given,
-            "memory": self._memory(),
-            "energy_j": self.energy.joules(),
-            "sensors": self.sensed[-1] if self.sensed else {},
-            "stolen_share": _round(self.stolen),
-            "seconds": _round(self.took_s),
-        }
-        if self.options.soak_minutes is not None:
-            result["soak"] = self._soak()
-        result["ratios"] = {
-            f"{lane}: {kind}: {name}": value
-            for lane, kinds in lanes.items()
-            for kind, facts in kinds.items()
-            for name, value in facts["ratios"].items()
-        }
-        return result
-
-    def _lane(self, lane: Lane, reference: Mapping[str, float]) -> dict[str, Any]:
-        rows = lane.table[: lane.count]
-        searched = np.isfinite(rows[:, 2 + COLUMNS.index("embed")])
-        kinds = {"searched": searched, "tracked": ~searched}
-        return {
-            kind: self._kind(rows[which], reference) | {"fixes_of_lane": lane.fixes, "reasons_of_lane": lane.reasons}
-            for kind, which in kinds.items()
-            if which.any()
-        }
-
-    def _kind(self, rows: npt.NDArray[np.float64], reference: Mapping[str, float]) -> dict[str, Any]:
-        half = len(COLUMNS)
-        wall, cpu = rows[:, 2 : 2 + half], rows[:, 2 + half :]
-        stages = {
-            name: {"wall": spread(wall[:, at]), "cpu": spread(cpu[:, at])}
-            for at, name in enumerate(COLUMNS)
-            if np.isfinite(wall[:, at]).any()
-        }
-        engine = COLUMNS.index("engine" if "engine" in stages else "embed")
-        own = [np.nan_to_num(part[:, engine]) for part in (wall, cpu)]
-        overhead = (rows[:, 0] - own[0]) / reference["p50_ms"], (rows[:, 1] - own[1]) / reference["p50_cpu_ms"]
-        ratios = {
-            "overhead_over_reference": float(np.median(overhead[0])),
-            "overhead_over_reference_cpu": float(np.median(overhead[1])),
-        }
-        if "embed" in stages:
-            ratios["end_to_end_over_engine"] = float(np.median(rows[:, 0]) / np.median(own[0]))
-            ratios["end_to_end_over_engine_cpu"] = float(np.median(rows[:, 1]) / np.median(own[1]))
-            ratios["engine_over_reference_cpu"] = float(np.median(own[1]) / reference["p50_cpu_ms"])
-        for name, one in stages.items():
-            if name in ("rectify", "search", "register", "track"):
-                ratios[f"{name}_over_reference_cpu"] = one["cpu"]["p50_ms"] / reference["p50_cpu_ms"]
-        mean_ms = float(rows[:, 0].mean())
-        return {
-            "frames": len(rows),
-            "end_to_end": spread(rows[:, 0]),
-            "end_to_end_cpu": spread(rows[:, 1]),
-            "stages": stages,
-            "throughput_hz": _round(1e3 / mean_ms),
-            "jitter_ms": _round(float(rows[:, 0].std())),
-            "ratios": {name: _round(value) for name, value in ratios.items()},
-        }
-
-    def _memory(self) -> dict[str, Any]:
-        at_s, rss, peak = np.asarray(self.memory or [(0.0, np.nan, np.nan)]).T
-        return {
-            "first_mib": _round(rss[0]),
-            "last_mib": _round(rss[-1]),
-            "peak_mib": _round(peak[-1]),
-            "slope_mib_per_min": _slope(at_s, rss),
-            "slope_of_second_half_mib_per_min": _slope(at_s[len(at_s) // 2 :], rss[len(rss) // 2 :]),
-        }
-
-    def _soak(self) -> dict[str, Any]:
-        """The last minute beside the first one, of flight time."""
-        lane = self.bench.lanes[0]
-        at_s = lane.marks[: lane.count, 0] / 1e9
-        first, last = at_s <= at_s[0] + 60.0, at_s >= at_s[-1] - 60.0
-        took = lane.table[: lane.count, :2]
-        ends = [np.percentile(took[which], 99, axis=0) for which in (first, last)]
-        return {
-            "lane": lane.name,
-            "minutes": self.options.soak_minutes,
-            "frames_of_first_minute": int(first.sum()),
-            "frames_of_last_minute": int(last.sum()),
-            "p99_first_minute": {"wall_ms": _round(ends[0][0]), "cpu_ms": _round(ends[0][1])},
-            "p99_last_minute": {"wall_ms": _round(ends[1][0]), "cpu_ms": _round(ends[1][1])},
-            "p99_last_over_first": _round(float(ends[1][0] / ends[0][0])),
-            "p99_last_over_first_cpu": _round(float(ends[1][1] / ends[0][1])),
-        }
-
-
-def _slope(at_s: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> float | None:
-    """Least-squares slope per minute."""
-    if len(at_s) < 3 or not np.isfinite(values).all():
-        return None
-    return _round(60.0 * float(np.polyfit(at_s - at_s[0], values, 1)[0]))
-
-
-def spread(values_ms: npt.NDArray[np.float64]) -> dict[str, float] | None:
-    """Count and percentiles of the finite values; `None` without any."""
-    finite = values_ms[np.isfinite(values_ms)]
-    if not finite.size:
-        return None
-    names = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms")
-    percents = np.percentile(finite, [50, 90, 95, 99, 100])
-    return {"count": int(finite.size), **{name: _round(value) for name, value in zip(names, percents, strict=True)}}
-
-
-def _summary(timer: StageTimer) -> dict[str, float] | None:
-    found = timer.percentiles_ms().get("decode")
-    return None if found is None else _spread_of_summary(found)
-
-
-def _spread_of_summary(found: Any) -> dict[str, float]:
-    names = ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms")
-    return {"count": found.count, **{name: _round(getattr(found, name)) for name in names}}
-
-
-def _round(value: float) -> float:
-    return round(float(value), 4)

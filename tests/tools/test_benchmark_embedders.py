@@ -13,6 +13,7 @@ from tilefix.manifest import load_manifest
 
 pytest.importorskip("onnx", reason="the extra engine is not installed")
 benchmark_embedders = load_tool("benchmark_embedders")
+embedder_subjects = load_tool("embedder_subjects")
 LITTLE = ["--repeats", "2", "--worlds", "1", "--queries", "5", "--patches", "16", "--threads", "1"]
 
 
@@ -21,7 +22,7 @@ def test_every_way_is_measured_beside_fp32(
 ) -> None:
     model = small_model(tmp_path)
     manifest = load_manifest(model.with_suffix(".json"))
-    monkeypatch.setattr(benchmark_embedders, "open_model_files", lambda _: (manifest, model))
+    monkeypatch.setattr(embedder_subjects, "open_model_files", lambda _: (manifest, model))
     monkeypatch.setattr(benchmark_embedders, "_installed", lambda name: name == "onnxruntime")
     out = tmp_path / "bench" / "embedders.json"
     assert benchmark_embedders.main([*LITTLE, "--depthwise", "--out", str(out)]) == 0

@@ -17,8 +17,9 @@ from tilefix.flight import open_flight
 
 benchmark_latency = load_tool("benchmark_latency")
 latency_report = load_tool("latency_report")
+latency_flight = load_tool("latency_flight")
 latency_rig = load_tool("latency_rig")
-latency_run = load_tool("latency_run")
+latency_summary = load_tool("latency_summary")
 latency_scene = load_tool("latency_scene")
 
 FRAMES = 3
@@ -150,9 +151,9 @@ def test_regressions_by_hand() -> None:
 
 
 def test_percentiles_by_hand() -> None:
-    spread = latency_run.spread(np.array([np.nan, *range(101)], float))
+    spread = latency_summary.spread(np.array([np.nan, *range(101)], float))
     assert spread == {"count": 101, "p50_ms": 50.0, "p90_ms": 90.0, "p95_ms": 95.0, "p99_ms": 99.0, "max_ms": 100.0}
-    assert latency_run.spread(np.array([np.nan])) is None
+    assert latency_summary.spread(np.array([np.nan])) is None
 
 
 def test_exposure_to_link_by_hand() -> None:
@@ -185,11 +186,11 @@ def test_a_round_ends_where_it_begins_and_leans_into_the_turn() -> None:
 
 def test_a_flight_on_rails_says_what_the_log_says(scene) -> None:
     flight = open_flight(scene[1])
-    table = latency_rig.Timetable(flight, laps=True)
+    table = latency_flight.Timetable(flight, laps=True)
     assert table.due_ns(0) == 0
     assert table.due_ns(20) == 10_000_000_000 == table.lap_ns
     assert table.newest(10_600_000_000) == 21
-    assert latency_rig.Timetable(flight, laps=False).due_ns(20) is None
+    assert latency_flight.Timetable(flight, laps=False).due_ns(20) is None
     state = table.state_at(250_000_000)
     assert (state.yaw_deg, state.agl_m) == (90.0, flight.rows[0].state.agl_m)
 

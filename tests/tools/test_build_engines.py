@@ -21,7 +21,7 @@ LOOSE = Limits(cosine=0.5, points=100.0)
 def test_every_precision_of_a_model_is_built_and_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tool, embedders = load_tool("build_engines"), load_tool("benchmark_embedders")
+    tool, embedders = load_tool("build_engines"), load_tool("embedder_subjects")
     file = small_model(tmp_path)
     images = np.random.default_rng(3).integers(0, 256, (16, 16, 16, 3), dtype=np.uint8)
     int8 = quantize(file, Patches(images, np.ones((16, 16, 16), np.bool_)), tmp_path / "small-int8.onnx", limits=LOOSE)
