@@ -268,6 +268,18 @@ def area_under_curve(score: Float64Array, y: Float64Array) -> float:
     return float((_ranks(score)[y == 1.0].sum() - ones * (ones + 1.0) / 2.0) / (ones * zeros))
 
 
+def within_heights(score: Float64Array, y: Float64Array, agl_m: Float64Array) -> float:
+    """The same among frames of one height: how well places are told apart, height aside. Mean over the heights, each
+    counting by its pairs."""
+    total, pairs = 0.0, 0.0
+    for height in np.unique(agl_m):
+        rows = agl_m == height
+        weight = float(y[rows].sum() * (1.0 - y[rows]).sum())
+        if weight:
+            total, pairs = total + weight * area_under_curve(score[rows], y[rows]), pairs + weight
+    return total / pairs if pairs else math.nan
+
+
 def _ranks(values: Float64Array) -> Float64Array:
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
@@ -287,8 +299,8 @@ def report(samples: Samples) -> str:
         ("found", FOUND_WEIGHTS, samples.found, samples.margin),
     )
     lines += [
-        "| chance | frames of | frames | predicted | happened | rank correlation | area under the curve | Brier |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| chance | frames of | frames | predicted | happened | rank correlation | ROC area | at one height | Brier |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, weights, y, behind in pairs:
         p = probability(samples.x, weights)
@@ -298,6 +310,7 @@ def report(samples: Samples) -> str:
                 lines.append(
                     f"| {name} | {kind} | {int(rows.sum())} | {shares} | {rank_correlation(p[rows], behind[rows]):.2f} "
                     f"| {area_under_curve(p[rows], y[rows]):.2f} "
+                    f"| {within_heights(p[rows], y[rows], samples.agl_m[rows]):.2f} "
                     f"| {np.mean((p[rows] - y[rows]) ** 2):.3f} |"
                 )
     for name, weights, y, _ in pairs:

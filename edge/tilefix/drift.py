@@ -11,7 +11,7 @@ import math
 
 SETTLE_S = 60.0  # of matches: what they correlate with the map at the start
 RECENT_S = 60.0  # time constant of the running mean
-LOW_SHARE, WELL_SHARE = 0.55, 0.7  # of the start's: warned of below, called well again above
+LOW_SHARE, WELL_SHARE = 0.65, 0.8  # of the start's: warned of below, called well again above
 GAP_S = 2.0  # a longer pause between two matches counts as this much
 
 

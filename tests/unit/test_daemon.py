@@ -370,7 +370,7 @@ def test_matches_that_fall_behind_the_start_are_told_once_and_again_when_they_ar
     rig.fly(200.0)
     told = [(severity, line) for severity, line in rig.link.texts if "map matches" in line]
     assert [severity for severity, _ in told] == [Severity.WARNING, Severity.INFO]
-    assert told[0][1] == "tilefix: map matches fell to 55 % of start"
+    assert told[0][1] == "tilefix: map matches fell to 65 % of start"
     assert all(len(line) <= 50 for _, line in told)
 
 

@@ -51,8 +51,8 @@ def test_a_dark_patch_of_wood_is_no_warning() -> None:
 
 
 def test_between_the_two_limits_a_warning_stays_and_none_begins() -> None:
-    assert not flown((90, 0.4), (600, 0.25)).low
-    assert flown((90, 0.4), (300, 0.1), (600, 0.25)).low
+    assert not flown((90, 0.4), (600, 0.29)).low
+    assert flown((90, 0.4), (300, 0.1), (600, 0.29)).low
 
 
 def test_the_rate_of_matches_does_not_matter_nor_does_a_pause() -> None:
