@@ -97,6 +97,9 @@ class FrozenGate:
 
     def refusal(self, image: UInt8Array, state: VehicleState, focal_px: float) -> Reason | None:
         """`FROZEN_CAMERA`, or `None`. `focal_px`: of the image, uint8 (h, w, 3) RGB; to be called for every frame."""
+        if min(image.shape[:2]) < MIN_SIDE_PX:
+            self._seen = None
+            return None
         step = max(1, round(max(image.shape[:2]) / STILL_SIDE_PX))
         pixels = np.ascontiguousarray(image[::step, ::step])
         before = self._seen

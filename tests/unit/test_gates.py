@@ -122,3 +122,9 @@ def test_a_picture_of_another_size_begins_anew() -> None:
     gate = FrozenGate()
     assert gate.refusal(PICTURE, LEVEL, FOCAL_PX) is None
     assert gate.refusal(PICTURE[:200], LEVEL, FOCAL_PX) is None
+
+
+def test_a_picture_of_hardly_any_pixels_is_left_to_others() -> None:
+    gate = FrozenGate()
+    for shape in ((0, 0, 3), (1, 1, 3), (1, 1, 3)):
+        assert gate.refusal(np.zeros(shape, np.uint8), LEVEL, FOCAL_PX) is None
