@@ -126,7 +126,7 @@ class FalseAnswer:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a fault did. `before` counts from the first `fix` on; `recovery_s`: from the fault's end to the first
-    `fix`, `None` when none came; `false`: all false fixes and false coasts."""
+    `fix` that is right, `None` when none came; `false`: all false fixes and false coasts."""
 
     fault: str
     seed: int
@@ -284,7 +284,8 @@ def outcome_of(flight: FaultyFlight, answers: Sequence[Answer], seed: int) -> Ou
     timed = list(zip(flight.arrives_s, answers, strict=True))
     window = flight.window
     first_s = next((at_s for at_s, one in timed if one.kind == "fix"), None)
-    recovered_s = next((at_s for at_s, one in timed if at_s >= window.end_s and one.kind == "fix"), None)
+    right = (at_s for at_s, one in timed if at_s >= window.end_s and one.kind == "fix" and not one.false_fix)
+    recovered_s = next(right, None)
     since_s = math.inf if first_s is None else first_s
     return Outcome(
         "NONE" if flight.fault is None else flight.fault.name,
