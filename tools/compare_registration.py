@@ -13,6 +13,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -271,9 +272,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     try:
-        embedder = open_embedder(args.model)
-        package = MapPackage.open(args.map, model=embedder.manifest)
-        table = markdown(compare(open_flight(args.flight), package, embedder))
+        with closing(open_embedder(args.model)) as embedder:
+            package = MapPackage.open(args.map, model=embedder.manifest)
+            table = markdown(compare(open_flight(args.flight), package, embedder))
         write_results(args.out, {"registration.md": table})
     except TilefixError as error:
         print(f"compare_registration: {error}", file=sys.stderr)

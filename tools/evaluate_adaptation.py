@@ -16,6 +16,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,8 @@ def once(folder: Path, make: Callable[[Path], None]) -> Place:
 
 def nust(data: Path, folder: Path) -> None:
     """The orthophoto, the flight with its truth, and its first frames as a flight without positions."""
-    nust_map(data, folder / "map", open_embedder("default"))
+    with closing(open_embedder("default")) as embedder:
+        nust_map(data, folder / "map", embedder)
     prepare_nust(data, folder / "scored")
     footage = folder / "footage"
     with FlightWriter(footage, frames="flight.mp4", camera=NUST_CAMERA, mount=Mount()) as writer:
@@ -116,7 +118,8 @@ def world(seed: int, folder: Path) -> None:
     pixels = place.render(satellite_look(seed))
     cover = np.full(pixels.shape[:2], 255, np.uint8)
     imagery = ArrayImagery(place.frame, place.grid, pixels, cover, f"world {seed}", "", "Apache-2.0")
-    build_package(imagery, folder / "map", embedder=open_embedder("default"), patch_m=PATCH_M, stride_m=PATCH_M / 4)
+    with closing(open_embedder("default")) as embedder:
+        build_package(imagery, folder / "map", embedder=embedder, patch_m=PATCH_M, stride_m=PATCH_M / 4)
     _fly(place, drone_look(seed), seed, FOOTAGE_S, folder / "footage")
     _fly(place, drone_look(seed + OTHER), seed + OTHER, SCORED_S, folder / "scored")
 

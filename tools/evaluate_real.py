@@ -215,7 +215,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             if unknown := sorted(set(args.parts) - set(PARTS)):
                 raise TilefixError(f"no part {', '.join(unknown)}", mend=f"of {', '.join(PARTS)}")
-            evaluate(Evaluation(args.data, args.out, open_embedder(args.model)), args.parts or PARTS)
+            with contextlib.closing(open_embedder(args.model)) as embedder:
+                evaluate(Evaluation(args.data, args.out, embedder), args.parts or PARTS)
     except TilefixError as error:
         print(f"evaluate_real: {error}", file=sys.stderr)
         return 2
