@@ -16,6 +16,7 @@ import multiprocessing
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from fnmatch import fnmatch
 from functools import partial
 from itertools import groupby
@@ -46,9 +47,9 @@ def generate(out: Path, name: str, table: Sequence[Sortie], jobs: int, model: st
 
 def replays(out: Path, table: Sequence[Sortie], jobs: int, frames: int | None, model: str | None, kind: str) -> None:
     """Runs every flight of the table: `kind` runs (whole flights) or starts."""
-    embedder = open_embedder(model)
-    for world in dict.fromkeys(one.world for one in table):
-        open_map(out, world, embedder)  # built anew here for another model, not by two jobs at once
+    with closing(open_embedder(model)) as embedder:
+        for world in dict.fromkeys(one.world for one in table):
+            open_map(out, world, embedder)  # built anew here for another model, not by two jobs at once
     one_flight = run_flight if kind == "runs" else converge_flight
     tasks = [partial(one_flight, out, out / kind, one, frames, model) for one in table]
     for path in each(tasks, jobs):

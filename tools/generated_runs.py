@@ -41,7 +41,8 @@ def code_hash() -> str:
     while ahead:
         name = ahead.pop()
         if name not in texts and name not in NO_DECISION:
-            texts[name] = (folder / f"{name}.py").read_text(encoding="utf-8")
+            files = sorted((folder / name).glob("*.py")) or [folder / f"{name}.py"]
+            texts[name] = "".join(file.read_text(encoding="utf-8") for file in files)
             ahead += re.findall(r"^from tilefix\.(\w+) import", texts[name], re.MULTILINE)
     return hashlib.sha256("".join(texts[name] for name in sorted(texts)).encode()).hexdigest()[:16]
 
