@@ -9,6 +9,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,10 @@ from tilefix.mapbuild.resample import fill, layout_of
 from tilefix.mappackage import MapPackage
 from tilefix.simulation.camera import Exposure
 from tilefix.simulation.flights import FlightPlan, fly_over
+from tilefix.simulation.relief import hills
 from tilefix.simulation.sight import Scenery
 from tilefix.simulation.vehicle import COPTER, PLANE
+from tilefix.terrain import Terrain
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         plan = _plan(args)
         with tempfile.TemporaryDirectory() as scratch:
-            scenery, frame = open_scenery(args.map, args.imagery, Path(scratch))
+            scenery, frame, ground_m = open_scenery(args.map, args.imagery, Path(scratch))
+            if args.relief_m > 0.0:
+                scenery = replace(scenery, terrain=hills(args.seed, scenery.grid, args.relief_m))
+            elif ground_m is not None:
+                plan = replace(plan, ground_amsl_m=ground_m)
             count = fly_over(scenery, frame, plan, args.out)
     except TilefixError as error:
         print(f"simulate_flight: {error}", file=sys.stderr)
@@ -41,11 +48,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def open_scenery(package: Path | None, imagery: Path | None, scratch: Path) -> tuple[Scenery, LocalFrame]:
-    """The ground to fly over: a map package's imagery, or imagery on disk, resampled into `scratch`."""
+def open_scenery(package: Path | None, imagery: Path | None, scratch: Path) -> tuple[Scenery, LocalFrame, float | None]:
+    """The ground to fly over: a map package's imagery, or imagery on disk, resampled into `scratch`.
+
+    Last: how high above the sea the plane lies that the terrain of a package rises from; `None` without terrain.
+    """
     if package is not None:
         opened = MapPackage.open(package, verify=False)
-        return Scenery(opened.imagery, opened.grid), opened.frame
+        if opened.terrain is None:
+            return Scenery(opened.imagery, opened.grid), opened.frame, None
+        plane_m = float(np.nanmedian(opened.terrain.height_m))
+        terrain = Terrain(opened.terrain.grid, opened.terrain.height_m - np.float32(plane_m))
+        return Scenery(opened.imagery, opened.grid, terrain), opened.frame, plane_m
     assert imagery is not None
     source = open_imagery(imagery)
     try:
@@ -55,7 +69,7 @@ def open_scenery(package: Path | None, imagery: Path | None, scratch: Path) -> t
         fill(source, layout.frame, grid, pixels, coverage, finest_gsd_m=layout.finest_gsd_m)
     finally:
         source.close()
-    return Scenery(np.array(pixels), grid), layout.frame
+    return Scenery(np.array(pixels), grid), layout.frame, None
 
 
 def _plan(args: argparse.Namespace) -> FlightPlan:
@@ -76,6 +90,8 @@ def _plan(args: argparse.Namespace) -> FlightPlan:
         attitude_error_deg=args.attitude_error_deg,
         heading_error_deg=args.heading_error_deg,
         height_error=args.height_error,
+        amsl_error_m=args.amsl_error_m,
+        ranged=not args.no_rangefinder,
         exposure=exposure,
         exposure_ms=args.exposure_ms,
         lossless=args.png,
@@ -102,6 +118,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--attitude-error-deg", type=float, default=0.35, help="sigma of roll and pitch in the log")
     parser.add_argument("--heading-error-deg", type=float, default=1.0, help="sigma of the heading in the log")
     parser.add_argument("--height-error", type=float, default=0.01, help="sigma of the height in the log, relative")
+    parser.add_argument("--relief-m", type=float, default=0.0, help="hills of so many metres (default: the map's own)")
+    parser.add_argument(
+        "--amsl-error-m", type=float, default=2.0, help="sigma of the height above sea level, over hills"
+    )
+    parser.add_argument("--no-rangefinder", action="store_true", help="over hills: height from air pressure alone")
     parser.add_argument("--gain", type=float, default=1.0, help="brightness of the pictures")
     parser.add_argument("--blur-px", type=float, default=0.0)
     parser.add_argument("--noise", type=float, default=0.0, help="sigma, of full scale 1")

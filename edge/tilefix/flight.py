@@ -2,7 +2,8 @@
 
 `flight.toml` names the frames (a glob or one video file), the log, the camera and its mount. The log has one row per
 frame: `frame` (file name, or index in the video), `time_s`, `agl_m`, `roll_deg`, `pitch_deg`, `yaw_deg` and, where
-known, `lat_deg`, `lon_deg` as truth. Empty cells mean unknown; columns beyond these are left alone.
+known, `lat_deg`, `lon_deg` as truth, `agl_sigma_m`, `amsl_m` and `amsl_sigma_m`. Empty cells mean unknown; columns
+beyond these are left alone.
 """
 
 from __future__ import annotations
@@ -24,9 +25,13 @@ from tilefix.videofile import VideoFile
 
 LOG_COLUMNS = ("frame", "time_s", "agl_m", "roll_deg", "pitch_deg", "yaw_deg")
 TRUTH_COLUMNS = ("lat_deg", "lon_deg")
+HEIGHT_COLUMNS = ("agl_sigma_m", "amsl_m", "amsl_sigma_m")
 _RANGES = {
     "time_s": (0.0, 1e10),
     "agl_m": (-1000.0, 20000.0),
+    "agl_sigma_m": (0.0, 20000.0),
+    "amsl_m": (-1000.0, 20000.0),
+    "amsl_sigma_m": (0.0, 20000.0),
     "roll_deg": (-180.0, 180.0),
     "pitch_deg": (-180.0, 180.0),
     "yaw_deg": (-360.0, 360.0),
@@ -271,7 +276,8 @@ def _row(cells: dict[str, str], place: str) -> FlightRow:
     if (lat_deg is None) != (lon_deg is None):
         raise FlightError("truth needs both lat_deg and lon_deg", where=place, mend="give both or neither")
     at_ns = round(time_s * 1e9)
-    state = VehicleState(at_ns, values["roll_deg"], values["pitch_deg"], values["yaw_deg"], values["agl_m"])
+    heights = (values["agl_m"], *(values.get(name) for name in HEIGHT_COLUMNS))
+    state = VehicleState(at_ns, values["roll_deg"], values["pitch_deg"], values["yaw_deg"], *heights)
     return FlightRow(name, time_s, state, None if lat_deg is None or lon_deg is None else (lat_deg, lon_deg))
 
 

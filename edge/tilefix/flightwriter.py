@@ -10,7 +10,7 @@ from types import TracebackType
 
 from tilefix.camera import CameraModel, Mount
 from tilefix.errors import FlightError
-from tilefix.flight import LOG_COLUMNS, TRUTH_COLUMNS, FlightRow
+from tilefix.flight import HEIGHT_COLUMNS, LOG_COLUMNS, TRUTH_COLUMNS, FlightRow
 
 
 def write_flight_toml(folder: Path, *, frames: str, camera: CameraModel, mount: Mount, log: str = "log.csv") -> Path:
@@ -51,14 +51,16 @@ class FlightWriter:
         self._path = folder / ("log.csv" if live else "log.csv.partial")
         self._file = self._path.open("w", encoding="utf-8", newline="", buffering=1)
         self._csv = csv.writer(self._file, lineterminator="\n")
-        self._csv.writerow((*LOG_COLUMNS, *TRUTH_COLUMNS))
+        self._csv.writerow((*LOG_COLUMNS, *TRUTH_COLUMNS, *HEIGHT_COLUMNS))
         if live:
             self._write_toml()
 
     def add(self, row: FlightRow) -> None:
         """Adds a row; its picture must be complete by now."""
         state = row.state
-        values = (row.time_s, state.agl_m, state.roll_deg, state.pitch_deg, state.yaw_deg, *(row.truth or (None, None)))
+        attitude = (state.roll_deg, state.pitch_deg, state.yaw_deg)
+        heights = (state.agl_sigma_m, state.amsl_m, state.amsl_sigma_m)
+        values = (row.time_s, state.agl_m, *attitude, *(row.truth or (None, None)), *heights)
         self._csv.writerow((row.frame, *("" if value is None else repr(float(value)) for value in values)))
 
     def close(self) -> None:

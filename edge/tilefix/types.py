@@ -54,7 +54,8 @@ class Frame:
 class VehicleState:
     """The vehicle at one instant; `None` means unknown. Never holds the autopilot's own position or velocity.
 
-    `agl_m`: height above the ground below; `yaw_deg`: body heading clockwise from true north.
+    `agl_m`: height above the ground below; `amsl_m`: height above sea level, which a map with terrain turns into one
+    above ground; `*_sigma_m`: one standard deviation of each. `yaw_deg`: body heading clockwise from true north.
     """
 
     at_ns: int
@@ -62,6 +63,9 @@ class VehicleState:
     pitch_deg: float | None
     yaw_deg: float | None
     agl_m: float | None
+    agl_sigma_m: float | None = None
+    amsl_m: float | None = None
+    amsl_sigma_m: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

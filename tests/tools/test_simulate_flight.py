@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from support.embedders import ThumbnailEmbedder
 from support.scenes import small_map
 from support.tools import load_tool
 from tilefix.flight import open_flight
+from tilefix.geodesy import Grid
+from tilefix.mapbuild.package import ArrayImagery, ArrayTerrain, build_package
+from tilefix.mappackage import MapPackage
+from tilefix.terrain import Terrain
 
 simulate_flight = load_tool("simulate_flight")
 
@@ -34,6 +39,26 @@ def test_a_flight_over_a_map_package(map_folder: Path, tmp_path: Path, capsys: p
     flight = open_flight(out)
     assert (flight.camera.width, flight.camera.height, flight.mount.yaw_deg) == (160, 120, 90.0)
     assert all(row.truth is not None for row in flight.rows)
+
+
+def test_hills_and_the_terrain_of_a_map(map_folder: Path, tmp_path: Path) -> None:
+    argv = _arguments(map_folder, tmp_path / "hills", "--relief-m", "30", "--no-rangefinder", "--amsl-error-m", "0")
+    assert simulate_flight.main(argv) == 0
+    states = [row.state for row in open_flight(tmp_path / "hills").rows]
+    assert all(state.amsl_m is not None and abs(state.amsl_m - 252.0) < 5.0 for state in states)
+    assert simulate_flight.main(_arguments(map_folder, tmp_path / "mountains", "--relief-m", "5000")) == 2
+    opened = MapPackage.open(map_folder)
+    heights = np.full((20, 20), 600.0, np.float32)
+    heights[:, 10:] = 604.0
+    terrain = ArrayTerrain(Terrain(Grid(-200.0, 200.0, 20.0, 20, 20), heights), "dem.tif")
+    cover = np.array(opened.coverage)
+    imagery = ArrayImagery(opened.frame, opened.grid, np.array(opened.imagery), cover, "noise", "", "none")
+    folder = tmp_path / "map"
+    build_package(imagery, folder, embedder=ThumbnailEmbedder(), patch_m=64.0, stride_m=32.0, terrain=terrain)
+    assert simulate_flight.main(_arguments(folder, tmp_path / "own", "--amsl-error-m", "0")) == 0
+    state = open_flight(tmp_path / "own").rows[0].state
+    assert state.amsl_m == pytest.approx(602.0 + 40.0, abs=5.0)
+    assert state.agl_m == pytest.approx(40.0, abs=7.0)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ MOUNT = Mount(0.5, 20.0, -90.0)
 ROWS = (
     FlightRow("a.png", 0.1, VehicleState(100_000_000, 1.0, -2.5, 90.25, 120.0), (47.123456789, 8.5)),
     FlightRow("b.png", 0.2, VehicleState(200_000_000, None, None, None, None), None),
+    FlightRow("c.png", 0.3, VehicleState(300_000_000, 0.0, 0.0, 0.0, 118.5, 2.5, 541.25, 3.0), None),
 )
 
 
@@ -33,7 +34,7 @@ def test_what_is_written_is_read_back_exactly(tmp_path: Path, live: bool) -> Non
     flight = open_flight(tmp_path)
     assert flight.rows == ROWS
     assert (flight.camera, flight.mount) == (CAMERA, MOUNT)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png", "flight.toml", "log.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png", "c.png", "flight.toml", "log.csv"]
 
 
 def test_a_recording_can_be_read_while_it_is_written(tmp_path: Path) -> None:

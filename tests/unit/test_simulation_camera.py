@@ -8,6 +8,7 @@ from tilefix.camera import CameraModel, Mount, camera_to_ned, ground_to_pixel
 from tilefix.geodesy import Grid
 from tilefix.rectify import Rectifier
 from tilefix.simulation.camera import OUTSIDE_RGB, SKY_RGB, Exposure, expose, render_view
+from tilefix.terrain import Terrain
 
 GRID = Grid(-200.0, 150.0, 0.5, 800, 600)
 CAMERA = CameraModel.from_hfov(320, 240, 60.0)
@@ -38,6 +39,26 @@ def test_a_spot_appears_where_the_geometry_says(attitude, mount):
     expected = homography @ [spot[0] - east_m, spot[1] - north_m, 1.0]
     picture = render_view(pixels, GRID, CAMERA, mount, east_m, north_m, agl_m, *attitude)
     assert _centroid(picture) == pytest.approx(expected[:2] / expected[2], abs=0.25)
+
+
+@pytest.mark.parametrize("attitude", [(0.0, 0.0, 0.0), (8.0, -12.0, 200.0)])
+def test_a_spot_on_a_hill_appears_where_its_height_puts_it(attitude):
+    easts, norths = GRID.to_local(*np.meshgrid(np.arange(800.0), np.arange(600.0)))
+    hill = (25.0 * np.exp(-((easts - 20.0) ** 2 + (norths + 30.0) ** 2) / 900.0)).astype(np.float32)
+    terrain = Terrain(GRID, hill - np.float32(3.0))
+    pixels, spot = _map_with_spot(35.0, -22.0)
+    height_m = terrain.at(*spot)
+    assert height_m > 5.0
+    picture = render_view(pixels, GRID, CAMERA, Mount(), 10.0, -20.0, 100.0, *attitude, terrain=terrain)
+    to_ned = camera_to_ned(*attitude, Mount())
+    ray = CAMERA.matrix @ to_ned.T @ np.array([spot[1] + 20.0, spot[0] - 10.0, 100.0 - height_m])
+    assert _centroid(picture) == pytest.approx((ray[0] / ray[2], ray[1] / ray[2]), abs=0.3)
+
+
+def test_a_camera_below_the_ground_is_refused():
+    terrain = Terrain(GRID, np.full((600, 800), 60.0, np.float32))
+    with pytest.raises(ValueError, match="below the ground"):
+        render_view(_map_with_spot(0.0, 0.0)[0], GRID, CAMERA, Mount(), 0.0, 0.0, 50.0, 0.0, 0.0, 0.0, terrain=terrain)
 
 
 def test_distortion_moves_a_spot_as_opencv_says():

@@ -14,6 +14,7 @@ from tilefix.flight import open_flight
 from tilefix.geodesy import Grid, LocalFrame
 from tilefix.simulation.camera import Exposure
 from tilefix.simulation.flights import FlightPlan, fly_over, footprint_m
+from tilefix.simulation.relief import hills
 from tilefix.simulation.sight import Scenery, SimulatedCamera
 from tilefix.simulation.vehicle import Motion
 
@@ -59,6 +60,33 @@ def test_without_errors_the_log_says_the_truth_and_with_them_it_does_not(scenery
     assert [row.truth for row in a] == [row.truth for row in b]
     assert abs(a[0].state.agl_m - b[0].state.agl_m) > 1.0
     assert abs(a[0].state.yaw_deg - b[0].state.yaw_deg) > 1.0
+
+
+@pytest.mark.parametrize("ranged", [True, False])
+def test_over_hills_the_log_tells_both_heights(scenery, tmp_path, ranged):
+    terrain = hills(5, GRID, 40.0)
+    plan = dataclasses.replace(PLAN, height_error=0.0, amsl_error_m=0.0, ranged=ranged)
+    fly_over(dataclasses.replace(scenery, terrain=terrain), FRAME, plan, tmp_path / "hilly")
+    fly_over(scenery, FRAME, plan, tmp_path / "flat")
+    hilly, flat = (open_flight(tmp_path / name) for name in ("hilly", "flat"))
+    start_m = terrain.at(*FRAME.to_local(*hilly.rows[0].truth))
+    for over_hills, over_plane in zip(hilly.rows, flat.rows, strict=True):
+        assert over_hills.truth == over_plane.truth
+        plane_m = over_plane.state.agl_m
+        below_m = terrain.at(*FRAME.to_local(*over_hills.truth)) if ranged else start_m
+        assert over_hills.state.agl_m == pytest.approx(plane_m - below_m, abs=0.1)
+        assert over_hills.state.amsl_m == pytest.approx(PLAN.ground_amsl_m + plane_m)
+        assert over_hills.state.agl_sigma_m > 0.0
+        assert (over_plane.state.amsl_m, over_plane.state.agl_sigma_m) == (None, None)
+    frames = [next(flight.frames())[1].image for flight in (hilly, flat)]
+    assert (frames[0] != frames[1]).any()
+
+
+def test_hills_that_rise_to_the_flight_are_refused(scenery, tmp_path):
+    high = dataclasses.replace(scenery, terrain=hills(5, GRID, 110.0))
+    with pytest.raises(FlightError, match="the hills rise"):
+        fly_over(high, FRAME, PLAN, tmp_path / "flight")
+    assert not (tmp_path / "flight").exists()
 
 
 @pytest.mark.parametrize("change", [{"agl_m": 900.0}, {"agl_m": -1.0}, {"rate_hz": 0.0}, {"duration_s": float("nan")}])

@@ -1,4 +1,4 @@
-"""What a camera sees over a flat orthophoto: the inverse of `tilefix.rectify`."""
+"""What a camera sees over an orthophoto, flat or laid over hills: the inverse of `tilefix.rectify`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from tilefix.camera import CameraModel, Mount, camera_to_ned
 from tilefix.geodesy import Grid
+from tilefix.terrain import Terrain
 from tilefix.types import Float32Array, Float64Array, UInt8Array
 
 OUTSIDE_RGB = (60, 62, 60)  # ground beyond the imagery
@@ -19,6 +20,8 @@ SKY_RGB = (190, 205, 220)
 _MIN_DEPRESSION = 0.05
 # Every so many pixels the ground is computed exactly, linear between: under 0.01 px off at any tilt that maps.
 _MESH_PX = 8
+# Rays are followed to the hills until they are this close to them, in height.
+_CLOSE_M, _MOST_STEPS = 0.01, 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,10 @@ def render_view(
     yaw_deg: float,
     *,
     outside_rgb: tuple[int, int, int] = OUTSIDE_RGB,
+    terrain: Terrain | None = None,
 ) -> UInt8Array:
-    """The picture, uint8 (camera.height, camera.width, 3) RGB, of a camera `agl_m` above flat ground.
+    """The picture, uint8 (camera.height, camera.width, 3) RGB, of a camera `agl_m` above flat ground, or above the zero
+    of `terrain`, which must not be so steep that a ray meets it twice.
 
     `pixels`: uint8 (H, W, 3) on `grid`; position in the same local metres. Where the camera is coarser than the
     imagery, the imagery is area-averaged to about the camera's sampling first, so that nothing aliases. Ground beyond
@@ -63,6 +68,8 @@ def render_view(
     down = rays[..., 2] / np.linalg.norm(rays, axis=-1)
     sky = down < _MIN_DEPRESSION
     reach = np.where(sky, agl_m / _MIN_DEPRESSION, agl_m / np.maximum(rays[..., 2], 1e-9))
+    if terrain is not None:
+        reach = np.where(sky, reach, _reach_of_hills(rays, terrain, east_m, north_m, agl_m))
     to_east, to_north = east_m + rays[..., 1] * reach, north_m + rays[..., 0] * reach
     seen = ~sky
     picture = np.empty((camera.height, camera.width, 3), np.uint8)
@@ -88,6 +95,25 @@ def render_view(
     if sky.any():
         picture[_dense(down, columns, rows, camera) < _MIN_DEPRESSION] = SKY_RGB
     return picture
+
+
+def _reach_of_hills(rays: Float64Array, terrain: Terrain, east_m: float, north_m: float, agl_m: float) -> Float64Array:
+    """How far along each ray (NED, any length) the ground lies: ray length times reach is the distance.
+
+    A fixed point of reach = (height of the camera - height of the ground there) / (fall of the ray), which is one as
+    long as slope times tangent of the ray from straight down stays below 1.
+    """
+    if (terrain.at(east_m, north_m) or 0.0) >= agl_m:
+        raise ValueError(f"agl_m {agl_m:g} is below the ground at {east_m:g}, {north_m:g}")
+    fall = np.maximum(rays[..., 2], 1e-9)
+    reach = np.asarray(agl_m / fall)
+    for _ in range(_MOST_STEPS):
+        ground_m = np.nan_to_num(terrain.sampled(east_m + rays[..., 1] * reach, north_m + rays[..., 0] * reach))
+        step = (agl_m - ground_m) / fall - reach
+        reach = np.maximum(reach + 0.8 * step, 1e-3)
+        if float(np.abs(step * fall).max()) < _CLOSE_M:
+            break
+    return reach
 
 
 def expose(picture: UInt8Array, exposure: Exposure, rng: np.random.Generator) -> UInt8Array:

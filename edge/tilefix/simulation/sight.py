@@ -12,15 +12,18 @@ from tilefix.ports import Clock
 from tilefix.simulation.camera import Exposure, expose, render_view
 from tilefix.simulation.noise import rng_for
 from tilefix.simulation.vehicle import Motion
+from tilefix.terrain import Terrain
 from tilefix.types import Frame, UInt8Array
 
 
 @dataclass(frozen=True, eq=False)
 class Scenery:
-    """What lies below: imagery uint8 (H, W, 3) RGB on its grid."""
+    """What lies below: imagery uint8 (H, W, 3) RGB on its grid, and its hills, above the plane that the vehicle's
+    `agl_m` counts from."""
 
     pixels: UInt8Array
     grid: Grid
+    terrain: Terrain | None = None
 
 
 def picture_of(
@@ -38,6 +41,7 @@ def picture_of(
         motion.roll_deg,
         motion.pitch_deg,
         motion.yaw_deg,
+        terrain=scenery.terrain,
     )
     return expose(view, exposure, rng_for(seed, "picture", sequence))
 
