@@ -17,6 +17,7 @@ import numpy as np
 from tilefix.belief import Belief, Mode
 from tilefix.camera import CameraModel, Mount
 from tilefix.gates import leaning_mps2
+from tilefix.ground import Place
 from tilefix.look import Look, Looker
 from tilefix.mappackage import MapPackage
 from tilefix.motion import Placed, motion_between
@@ -120,7 +121,7 @@ class Localizer:
             self._reason = Reason.STALE_FRAME
             return self.predict(self._at_ns)
         with stage("rectify"):
-            seen = self._looker.look(frame, state, self._turn_deg, self._scale)
+            seen = self._looker.look(frame, state, self._turn_deg, self._scale, self._believed(frame.captured_ns))
         with stage("track"):
             if isinstance(seen, Reason):
                 # Nothing is seen of the motion, but a vehicle that leans accelerates.
@@ -148,6 +149,16 @@ class Localizer:
     def _place(self, offset: MapOffset) -> tuple[float, float]:
         """East and north of the tracked vehicle: the odometry, moved onto the map."""
         return self._odometry.raw_east_m + offset.east_m, self._odometry.raw_north_m + offset.north_m
+
+    def _believed(self, at_ns: int) -> Place | None:
+        """Where the vehicle is at an instant, as far as it is known: only asked for on a map with terrain."""
+        if self._package.terrain is None:
+            return None
+        if self._offset is None or self._at_ns is None:
+            return Place(*self._belief.spread_m())
+        state, covariance = self._odometry.at((at_ns - self._at_ns) / 1e9)
+        spread_m = math.sqrt(float(np.trace(covariance[:2, :2] + self._offset.covariance_m2)))
+        return Place(float(state[0]) + self._offset.east_m, float(state[1]) + self._offset.north_m, 2.0 * spread_m)
 
     def _beyond_imagery(self) -> bool:
         """True where the last known place, carried on, has no imagery."""
@@ -200,7 +211,8 @@ class Localizer:
             return
         self._at_ns = self._moved_ns = seen.at_ns
         distance_m = math.hypot(motion.east_m, motion.north_m)
-        drift_m = math.hypot(s.odometry_drift * distance_m, motion.sigma_m)
+        # A height that is too small by a tenth makes the motion too short by a tenth.
+        drift_m = math.hypot(max(s.odometry_drift, seen.height_sigma) * distance_m, motion.sigma_m)
         self._odometry.propagate(seconds)
         self._odometry.observe(motion.east_m, motion.north_m, seen.attitude_sigma_m, motion.sigma_m)
         self._belief.move(motion.east_m, motion.north_m, drift_m)
@@ -242,19 +254,21 @@ class Localizer:
         row, column = divmod(int(promising.argmax()), self._belief.columns)
         easts, norths = self._belief.centres()
         place = float(easts[column]), float(norths[row])
-        best = try_out(seen, *place, evidence.spread, self._belief.cell_m, self._settings)
+        there = seen.at(*place)
+        best = try_out(there, *place, evidence.spread, self._belief.cell_m, self._settings)
         ratio = evidence.log_ratio
         if best is not None:
-            cell = self._belief.cell_of(best.peak.east_m - seen.offset_m[0], best.peak.north_m - seen.offset_m[1])
+            cell = self._belief.cell_of(best.peak.east_m - there.offset_m[0], best.peak.north_m - there.offset_m[1])
             if 0 <= cell[0] < self._belief.rows and 0 <= cell[1] < self._belief.columns:
                 gained = RATIO_SLOPE * (best.peak.z_score - best.plain_z_score)
                 ratio[cell] = np.nan_to_num(ratio[cell], nan=0.0) + max(0.0, gained)
         self._weigh(ratio)
         mode = self._belief.mode()
-        if best is None or not self._settled(mode, best, seen):
+        if best is None or not self._settled(mode, best, there):
             return _why_unsettled(mode)
-        self._correct(seen, best)
-        self._anchor(seen, best.peak)
+        self._before = Placed(there.template, *there.offset_m, there.correlator.level.gsd_m)
+        self._correct(there, best)
+        self._anchor(there, best.peak)
         return None
 
     def _settled(self, mode: Mode, best: Trial, seen: Look) -> bool:

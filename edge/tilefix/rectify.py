@@ -9,20 +9,27 @@ import cv2
 import numpy as np
 
 from tilefix.camera import CameraModel, Mount, camera_to_ned, ground_to_pixel
-from tilefix.types import BoolArray, Float64Array, UInt8Array
+from tilefix.terrain import Relief
+from tilefix.types import BoolArray, Float32Array, Float64Array, UInt8Array
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One frame's geometry over flat ground: attitude known, height known.
+    """One frame's geometry over the plane of the ground below: attitude known, height known.
 
     `corners_m`: (4, 2) east and north offsets from the point below the camera of the picture's corners, in the
-    order top left, top right, bottom right, bottom left.
+    order top left, top right, bottom right, bottom left, on that plane. `relief`: the ground's shape, where known;
+    without it the ground is taken to be the plane.
     """
 
     to_ned: Float64Array
     agl_m: float
     corners_m: Float64Array
+    relief: Relief | None = None
+
+    def over(self, agl_m: float, relief: Relief | None) -> View:
+        """The same attitude over other ground."""
+        return View(self.to_ned, agl_m, self.corners_m * (agl_m / self.agl_m), relief)
 
     @property
     def centre_m(self) -> tuple[float, float]:
@@ -139,6 +146,40 @@ def _reduced(image: UInt8Array, width: int, height: int) -> UInt8Array:
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
+# Every so many pixels of a patch the ground's height is looked up, linear between.
+_NODE_PX = 8
+
+
+def _nodes(size_px: int) -> Float64Array:
+    """Pixel positions of the nodes: `_NODE_PX` apart, one before the first pixel and one behind the last."""
+    count = math.ceil(size_px / _NODE_PX) + 2
+    return np.asarray(_NODE_PX * (np.arange(count) - 0.5) - 0.5, dtype=np.float64)
+
+
+def _over_relief(
+    to_pixel: Float64Array, up: Float64Array, above_m: Float64Array, size_px: int
+) -> tuple[Float32Array, Float32Array]:
+    """Where each pixel of a patch lies in the picture: (columns, rows), float32 (size_px, size_px).
+
+    `to_pixel`: homography from the patch on the plane; `up`: what a metre of height takes off its homogeneous result;
+    `above_m`: heights above the plane on the nodes. Behind the camera: far outside the picture.
+    """
+    nodes = above_m.shape[0]
+    side = _NODE_PX * nodes
+    # OpenCV's resize puts node i at pixel 8 i + 3.5 of its result: the patch begins 8 pixels in.
+    dense = cv2.resize(above_m.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
+    height = dense[_NODE_PX : _NODE_PX + size_px, _NODE_PX : _NODE_PX + size_px]
+    along = np.arange(size_px, dtype=np.float32)
+    x, y, w = (
+        (np.float32(a) * along)[None, :] + (np.float32(b) * along + np.float32(c))[:, None] - np.float32(u) * height
+        for (a, b, c), u in zip(to_pixel, up, strict=True)
+    )
+    seen = w > 1e-3 * abs(float(to_pixel[2, 2]))
+    w = np.where(seen, w, np.float32(1.0))
+    outside = np.float32(-1e4)
+    return np.where(seen, x / w, outside), np.where(seen, y / w, outside)
+
+
 # A ray flatter than this sees ground so far away that a degree of attitude error moves it by half its distance.
 MIN_DEPRESSION_DEG = 15.0
 
@@ -164,7 +205,8 @@ class PreparedFrame:
         """The ground around `centre_m` (east, north of the point below the camera), north up.
 
         `turn_deg` adds to the heading and `scale` multiplies the height: both about the point below the camera,
-        for trying out errors of the autopilot's heading and height.
+        for trying out errors of the autopilot's heading and height. Over relief every pixel is taken from where the
+        ground is at its height; what hides behind a hill shows the hill.
         """
         homography = ground_to_pixel(self.camera, view.to_ned, view.agl_m)
         half = 0.5 * (size_px - 1) * gsd_m
@@ -175,6 +217,14 @@ class PreparedFrame:
         c, s = math.cos(turn) / scale, math.sin(turn) / scale
         unturn = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
         to_pixel = homography @ unturn @ to_ground
+        if view.relief is not None:
+            easts = east_m - half + gsd_m * _nodes(size_px)
+            norths = north_m + half - gsd_m * _nodes(size_px)
+            above_m = view.relief.above_plane(*np.meshgrid(easts, norths))
+            at = _over_relief(to_pixel, homography[:, 2] / (view.agl_m * scale), above_m, size_px)
+            lifted = cv2.remap(self.image, *at, cv2.INTER_LINEAR)
+            shown = cv2.remap(self.inside, *at, cv2.INTER_NEAREST)
+            return Patch(np.asarray(lifted, dtype=np.uint8), np.asarray(shown > 127), gsd_m, east_m, north_m)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         image = cv2.warpPerspective(self.image, to_pixel, (size_px, size_px), flags=flags)
         mask = cv2.warpPerspective(

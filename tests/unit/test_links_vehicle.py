@@ -83,6 +83,32 @@ def test_the_configured_source_is_the_only_one() -> None:
     assert baro.agl_m(2 * S) == pytest.approx(100.0, abs=0.5)
 
 
+def test_heights_come_with_their_sigmas() -> None:
+    vehicle = _flown(Vehicle(HeightSettings(ground_amsl_m=440.0, ground_sigma_m=30.0, terrain_sigma_m=4.0)))
+    state = vehicle.state_at(2 * S)
+    told_m = vehicle.amsl_sigma_m(2 * S)
+    assert told_m is not None
+    assert state.agl_sigma_m == pytest.approx(math.hypot(told_m, 30.0))
+    assert state.amsl_m == pytest.approx(540.0, abs=0.5)
+    assert state.amsl_sigma_m == pytest.approx(math.hypot(told_m, 4.0))
+    vehicle.take(GroundRange(2 * S, 90.0))
+    ranged = vehicle.state_at(2 * S)
+    assert ranged.agl_m == pytest.approx(90.0)
+    assert ranged.agl_sigma_m == pytest.approx(math.hypot(1.0, 1.8))
+    assert ranged.amsl_m == state.amsl_m
+
+
+@pytest.mark.parametrize(("source", "over_ground", "over_sea"), [("terrain", False, True), ("baro", True, False)])
+def test_terrain_needs_the_height_above_sea_level_and_baro_never_asks_for_it(
+    source: str, over_ground: bool, over_sea: bool
+) -> None:
+    vehicle = _flown(Vehicle(HeightSettings(source=source, ground_amsl_m=440.0)))
+    vehicle.take(GroundRange(2 * S, 90.0))
+    state = vehicle.state_at(2 * S)
+    assert (state.agl_m is not None, state.agl_sigma_m is not None) == (over_ground, over_ground)
+    assert (state.amsl_m is not None, state.amsl_sigma_m is not None) == (over_sea, over_sea)
+
+
 def test_a_range_while_lying_on_the_side_is_no_height() -> None:
     vehicle = Vehicle(HeightSettings(source="rangefinder"))
     vehicle.take(Attitude(0, 80.0, 0.0, 0.0))

@@ -9,8 +9,9 @@ import pytest
 from support.scenes import noise_ground
 from tilefix.camera import CameraModel, Mount
 from tilefix.geodesy import Grid
-from tilefix.rectify import Rectifier, _reduced
+from tilefix.rectify import Rectifier, View, _reduced
 from tilefix.simulation.camera import render_view
+from tilefix.terrain import Relief, Terrain
 
 SIDE = 800
 GRID = Grid(-200.0, 200.0, 0.5, SIDE, SIDE)
@@ -66,6 +67,83 @@ def test_turn_and_scale_undo_wrong_heading_and_height() -> None:
     truth = map_patch(0.25, 0.25, 101)
     assert similarity(put_right.image, truth, put_right.mask) > 0.97
     assert similarity(left_wrong.image, truth, left_wrong.mask) < 0.8
+
+
+_AT = (np.arange(SIDE) + 0.5) * 0.5
+# Slopes of up to 0.4: as steep as pastures are.
+HILLS = Terrain(GRID, (10.0 * np.sin(_AT / 35.0)[None, :] + 8.0 * np.cos(_AT / 30.0)[:, None]).astype(np.float32))
+
+
+def over_hills(
+    east_m: float, north_m: float, attitude: tuple[float, float, float]
+) -> tuple[Rectifier, np.ndarray, View]:
+    """The camera `AGL_M` above the hills' zero; the view knows the height above ground and the relief."""
+    camera, mount = CameraModel.from_hfov(640, 480, 55.0), Mount()
+    image = render_view(GROUND, GRID, camera, mount, east_m, north_m, AGL_M, *attitude, terrain=HILLS)
+    below_m = HILLS.at(east_m, north_m)
+    assert below_m is not None
+    rectifier = Rectifier(camera, mount)
+    view = rectifier.view(*attitude, AGL_M - below_m)
+    assert view is not None
+    return rectifier, image, view.over(view.agl_m, Relief(HILLS, east_m, north_m, below_m))
+
+
+@pytest.mark.parametrize("attitude", [(0.0, 0.0, 0.0), (7.0, -5.0, 133.0), (-15.0, 10.0, 280.0)])
+@pytest.mark.parametrize("place", [(12.25, -20.25), (-60.25, 50.25)])
+def test_hills_come_back_laid_flat(place: tuple[float, float], attitude: tuple[float, float, float]) -> None:
+    rectifier, image, view = over_hills(*place, attitude)
+    centre = (round(view.centre_m[0]), round(view.centre_m[1]))
+    prepared = rectifier.prepare(image, view.agl_m, 0.5)
+    size = {"gsd_m": 0.5, "size_px": 121, "centre_m": centre}
+    patch = prepared.patch(view, **size)  # type: ignore[arg-type]
+    truth = map_patch(place[0] + centre[0], place[1] + centre[1], 121)
+    assert similarity(patch.image, truth, patch.mask) > 0.96
+    beside = map_patch(place[0] + centre[0] + 0.5, place[1] + centre[1], 121)
+    assert similarity(patch.image, truth, patch.mask) > similarity(patch.image, beside, patch.mask)
+    flat = prepared.patch(view.over(view.agl_m, None), **size)  # type: ignore[arg-type]
+    assert similarity(flat.image, truth, flat.mask) < similarity(patch.image, truth, patch.mask) - 0.1
+
+
+def test_turn_and_scale_are_undone_over_hills_too() -> None:
+    rectifier, image, view = over_hills(12.25, -20.25, (0.0, 0.0, 40.0))
+    wrong = rectifier.view(0.0, 0.0, 30.0, view.agl_m / 1.1)
+    assert wrong is not None
+    wrong = wrong.over(wrong.agl_m, view.relief)
+    prepared = rectifier.prepare(image, wrong.agl_m, 0.5)
+    patch = prepared.patch(wrong, gsd_m=0.5, size_px=101, centre_m=(0.0, 0.0), turn_deg=10.0, scale=1.1)
+    assert similarity(patch.image, map_patch(12.25, -20.25, 101), patch.mask) > 0.96
+
+
+def test_a_plane_of_relief_is_the_plane() -> None:
+    camera = CameraModel.from_hfov(640, 480, 55.0)
+    image = render_view(GROUND, GRID, camera, Mount(), 12.25, -20.25, AGL_M, 4.0, -6.0, 77.0)
+    rectifier = Rectifier(camera, Mount())
+    plane = rectifier.view(4.0, -6.0, 77.0, AGL_M)
+    assert plane is not None
+    level = Terrain(GRID, np.full((SIDE, SIDE), 321.0, np.float32))
+    raised = rectifier.view(4.0, -6.0, 77.0, AGL_M + 30.0)  # another plane to count from, the same ground
+    assert raised is not None
+    prepared = rectifier.prepare(image, AGL_M, 0.5)
+    patches = [
+        prepared.patch(view, gsd_m=0.5, size_px=150, centre_m=(3.0, -2.0), turn_deg=5.0, scale=1.02)
+        for view in (plane, plane.over(AGL_M, Relief(level, 0.0, 0.0, 321.0)))
+    ]
+    np.testing.assert_allclose(patches[0].image.astype(int), patches[1].image.astype(int), atol=12)
+    assert float(np.abs(patches[0].image.astype(int) - patches[1].image).mean()) < 0.6
+    lifted = raised.over(AGL_M + 30.0, Relief(level, 0.0, 0.0, 291.0))
+    again = prepared.patch(lifted, gsd_m=0.5, size_px=150, centre_m=(3.0, -2.0))
+    once = prepared.patch(plane, gsd_m=0.5, size_px=150, centre_m=(3.0, -2.0))
+    assert float(np.abs(once.image.astype(int) - again.image).mean()) < 0.6
+
+
+def test_ground_above_the_camera_shows_nothing() -> None:
+    rectifier, image, view = over_hills(12.25, -20.25, (0.0, 0.0, 0.0))
+    cliff = np.zeros((SIDE, SIDE), np.float32)
+    cliff[:, SIDE // 2 + 40 :] = 200.0
+    view = view.over(view.agl_m, Relief(Terrain(GRID, cliff), 0.0, 0.0, 0.0))
+    patch = rectifier.prepare(image, view.agl_m, 0.5).patch(view, gsd_m=0.5, size_px=121, centre_m=(0.0, 0.0))
+    assert not patch.mask[:, 110:].any()
+    assert patch.mask[:, :90].all()
 
 
 def test_footprint_is_what_trigonometry_says() -> None:

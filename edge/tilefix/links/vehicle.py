@@ -27,6 +27,8 @@ from tilefix.types import VehicleState
 
 # A range to the ground counts this long: at 5 m/s of climb it is then 2.5 m off.
 _RANGE_MAX_AGE_NS = 500_000_000
+# A beam of a degree or two meets crops, roofs and slopes: it measures what it meets first, not the mean ground.
+_RANGE_SIGMA_M, _RANGE_SIGMA_SHARE = 1.0, 0.02
 # The receiver is asked for 5 Hz; two seconds of silence is a loss. It must then be good this long to be back.
 GNSS_SILENCE_NS = 2_000_000_000
 GNSS_BACK_NS = 5_000_000_000
@@ -46,14 +48,18 @@ _WEEK_MS = 604_800_000
 class HeightSettings:
     """Where height comes from.
 
-    `source`: `auto` (a fresh rangefinder, else pressure over the ground's height), `rangefinder` or `baro`.
-    `ground_amsl_m`: the ground's height above mean sea level; without it the autopilot's home is asked.
-    `anchor`: what ties air pressure to sea level: `gnss` (the receiver's height before denial), or `ground` (the
-    aircraft stands at `ground_amsl_m` when tilefix starts, for flights that never had GNSS).
+    `source`: `auto` (whatever is surest of a fresh rangefinder, pressure over the map's terrain, pressure over the
+    ground's height), `rangefinder`, `terrain` (pressure over the map's terrain) or `baro` (pressure over the ground's
+    height). `ground_amsl_m`: the ground's height above mean sea level; without it the autopilot's home is asked.
+    `ground_sigma_m`: how far the ground on the way lies from it; `terrain_sigma_m`: how far the map's terrain and its
+    datum may be off. `anchor`: what ties air pressure to sea level: `gnss` (the receiver's height before denial), or
+    `ground` (the aircraft stands at `ground_amsl_m` when tilefix starts, for flights that never had GNSS).
     """
 
-    source: str = chosen("auto", "rangefinder", "baro")
+    source: str = chosen("auto", "rangefinder", "terrain", "baro")
     ground_amsl_m: float | None = limited(-500.0, 9000.0, None)
+    ground_sigma_m: float = limited(0.0, 1000.0, 5.0)
+    terrain_sigma_m: float = limited(0.0, 1000.0, 3.0)
     anchor: str = chosen("gnss", "ground")
 
 
@@ -190,19 +196,25 @@ class Vehicle:
         return gps_ms // _WEEK_MS, gps_ms % _WEEK_MS
 
     def agl_m(self, at_ns: int) -> float | None:
-        """Height above the ground by the configured source; `None` when unknown."""
+        """Height above the ground by the configured source, without a map's terrain; `None` when unknown."""
+        return self._agl(at_ns)[0]
+
+    def _agl(self, at_ns: int) -> tuple[float | None, float | None]:
+        """`agl_m` with its sigma."""
         source = self._settings.source
-        if source != "baro":
+        if source in ("auto", "rangefinder"):
             ranged_m = self._ranged_agl_m(at_ns)
-            if ranged_m is not None or source == "rangefinder":
-                return ranged_m
-        amsl_m = self.amsl_m(at_ns)
+            if ranged_m is not None:
+                return ranged_m, math.hypot(_RANGE_SIGMA_M, _RANGE_SIGMA_SHARE * ranged_m)
+        if source in ("rangefinder", "terrain"):
+            return None, None
+        amsl_m, sigma_m = self.amsl_m(at_ns), self.amsl_sigma_m(at_ns)
         ground_m = self._settings.ground_amsl_m
         if ground_m is None and self._home is not None:
             ground_m = self._home.amsl_m
-        if amsl_m is None or ground_m is None or amsl_m - ground_m <= 0.0:
-            return None
-        return amsl_m - ground_m
+        if amsl_m is None or sigma_m is None or ground_m is None or amsl_m - ground_m <= 0.0:
+            return None, None
+        return amsl_m - ground_m, math.hypot(sigma_m, self._settings.ground_sigma_m)
 
     def _ranged_agl_m(self, at_ns: int) -> float | None:
         """The range made vertical: over flat ground a tilted beam is longer by 1 / (cos roll cos pitch)."""
@@ -218,9 +230,15 @@ class Vehicle:
     def state_at(self, at_ns: int) -> VehicleState:
         """What the localizer may know of the vehicle at an exposure."""
         attitude = self._attitudes.at(at_ns)
+        amsl_m, amsl_sigma_m = None, None
+        if self._settings.source in ("auto", "terrain"):
+            amsl_m, amsl_sigma_m = self.amsl_m(at_ns), self.amsl_sigma_m(at_ns)
+            if amsl_sigma_m is not None:
+                amsl_sigma_m = math.hypot(amsl_sigma_m, self._settings.terrain_sigma_m)
+        heights = (*self._agl(at_ns), amsl_m, amsl_sigma_m)
         if attitude is None:
-            return VehicleState(at_ns, None, None, None, self.agl_m(at_ns))
-        return VehicleState(at_ns, attitude.roll_deg, attitude.pitch_deg, attitude.yaw_deg, self.agl_m(at_ns))
+            return VehicleState(at_ns, None, None, None, *heights)
+        return VehicleState(at_ns, attitude.roll_deg, attitude.pitch_deg, attitude.yaw_deg, *heights)
 
 
 def _between(earlier: GnssReceiver, later: GnssReceiver, at_ns: int) -> tuple[float, float] | None:
