@@ -55,7 +55,9 @@ class Look:
         view = self.view.over(ground.agl_m * self.scale, ground.relief)
         gsd_m = self.correlator.level.gsd_m
         patch = self.prepared.patch(view, gsd_m=gsd_m, size_px=self.size_px, centre_m=view.centre_m)
-        return replace(self, view=view, template=Template(patch), height_sigma=ground.height_sigma)
+        return replace(
+            self, view=view, offset_m=view.centre_m, template=Template(patch), height_sigma=ground.height_sigma
+        )
 
     @property
     def at_ns(self) -> int:
