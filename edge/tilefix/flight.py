@@ -2,8 +2,7 @@
 
 `flight.toml` names the frames (a glob or one video file), the log, the camera and its mount. The log has one row per
 frame: `frame` (file name, or index in the video), `time_s`, `agl_m`, `roll_deg`, `pitch_deg`, `yaw_deg` and, where
-known, `lat_deg`, `lon_deg` as truth, `agl_sigma_m`, `amsl_m` and `amsl_sigma_m`. Empty cells mean unknown; columns
-beyond these are left alone.
+known, `lat_deg`, `lon_deg` as truth. Empty cells mean unknown; columns beyond these are left alone.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from tilefix.videofile import VideoFile
 
 LOG_COLUMNS = ("frame", "time_s", "agl_m", "roll_deg", "pitch_deg", "yaw_deg")
 TRUTH_COLUMNS = ("lat_deg", "lon_deg")
+# What a log may say of height beside `agl_m`.
 HEIGHT_COLUMNS = ("agl_sigma_m", "amsl_m", "amsl_sigma_m")
 _RANGES = {
     "time_s": (0.0, 1e10),
