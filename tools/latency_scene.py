@@ -82,7 +82,7 @@ def generated_scene(
 ) -> Scene:
     """The scene of that size for that model: from `cache` when it was made before. Raises `TilefixError`."""
     kind = f"{world_m:g}m"
-    maps = cache / f"map-{kind}-{embedder.manifest.sha256[:12]}"
+    maps = cache / f"map-{kind}-{embedder.manifest.identity[:12]}"
     flight = cache / f"flight-{kind}-{camera.width}x{camera.height}-{rate_hz:g}hz"
     scene = Scene(maps, flight, laps=True)
     if maps.is_dir() and flight.is_dir():
