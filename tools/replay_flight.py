@@ -36,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--hint", choices=("none", "first"), default="none", help="first: start from the first row with a truth"
     )
     parser.add_argument("--hint-sigma-m", type=float, default=HINT_SIGMA_M, help="how sure that hint is")
+    parser.add_argument(
+        "--map-offset-m", nargs=2, type=float, default=(0.0, 0.0), metavar=("EAST", "NORTH"), help="added to the map's"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--frames", type=int, help="replay that many rows only")
     args = parser.parse_args(argv)
@@ -43,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _check(args)
         flight = open_flight(args.flight)
         embedder = open_embedder(args.model)
-        package = MapPackage.open(args.map, model=embedder.manifest)
+        package = MapPackage.open(args.map, model=embedder.manifest).moved(*args.map_offset_m)
         hint = first_truth(flight, args.hint_sigma_m, args.frames) if args.hint == "first" else None
         result = run(flight, package, embedder, hint=hint, limit=args.frames, out=args.out)
     except TilefixError as error:
@@ -115,6 +118,8 @@ def _check(args: argparse.Namespace) -> None:
         raise FlightError(f"--frames {args.frames} is no number of rows", mend="give 1 or more")
     if not 0.1 <= args.hint_sigma_m <= 1e5:
         raise FlightError(f"--hint-sigma-m {args.hint_sigma_m:g} is out of range", mend="give 0.1 to 100000")
+    if not all(abs(metres) <= 1000.0 for metres in args.map_offset_m):
+        raise FlightError("--map-offset-m is out of range", mend="give -1000 to 1000, east and north")
 
 
 def _progress(done: int, total: int) -> None:

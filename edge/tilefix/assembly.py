@@ -28,11 +28,13 @@ def open_localizer(config: Config) -> Iterator[Locates]:
     """The localizer on the configured map, with its hint; its embedder is closed at the end. Raises `MapError` or
     `ModelError` when they do not fit."""
     with closing(open_embedder(config.model.path, config.model.provider)) as embedder:
-        yield _localizer(config, embedder)
+        yield localizer_of(config, embedder)
 
 
-def _localizer(config: Config, embedder: Embedder) -> Localizer:
+def localizer_of(config: Config, embedder: Embedder) -> Localizer:
+    """The localizer on the configured map, moved by its offset, with its hint. Raises `MapError` or `ModelError`."""
     package = MapPackage.open(config.map.path, model=embedder.manifest)
+    package = package.moved(config.map.offset_east_m, config.map.offset_north_m)
     localizer = Localizer(
         package, TileIndex.open(package), embedder, config.camera.model, config.mount, config.localizer
     )

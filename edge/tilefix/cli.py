@@ -16,6 +16,7 @@ COMMANDS = {
     "map": ("tilefix.mapbuild.command", "build, fetch, inspect and check map packages"),
     "run": ("tilefix.runcommand", "fly: camera and autopilot in, position fixes out"),
     "engine": ("tilefix.engine.command", "quantize a model, build a TensorRT engine of it"),
+    "calibrate": ("tilefix.calibration.command", "estimate mount, field of view, latency and map offset from a flight"),
     "flight": ("tilefix.flightlogs", "make a flight folder from a video and an autopilot log"),
 }
 

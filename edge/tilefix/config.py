@@ -26,10 +26,14 @@ from tilefix.tomlfile import TomlFile
 
 @dataclass(frozen=True)
 class MapSettings:
-    """`path`: the map package, a folder. `max_age_years`: of older imagery is warned when a flight starts."""
+    """`path`: the map package, a folder. `max_age_years`: of older imagery is warned when a flight starts.
+    `offset_*`: added to every position read off the map, for imagery that lies beside its place by the opposite;
+    `tilefix calibrate` measures it."""
 
     path: Path
     max_age_years: float = limited(0.1, 1000.0, MAX_AGE_YEARS)
+    offset_east_m: float = limited(-1000.0, 1000.0, 0.0)
+    offset_north_m: float = limited(-1000.0, 1000.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,8 @@ class CameraSettings:
     `source`: see `tilefix.cameras`. `width`, `height`: of the picture that the lens figures belong to, pixels.
     Either `hfov_deg`, or `fx`, `fy`, `cx`, `cy` in pixels. `distortion`: OpenCV's k1 k2 p1 p2 k3. `rate_hz`: frames
     a second asked of a camera, and the pace of a folder or a video. `latency_ms`: from exposure to when the frame can
-    be read; taken off its time.
+    be read; taken off its time. Negative where the autopilot's attitude is the later one; `tilefix calibrate` measures
+    it.
     """
 
     source: str
@@ -61,7 +66,7 @@ class CameraSettings:
     cy: float | None = limited(-32768.0, 65536.0, None)
     distortion: tuple[float, float, float, float, float] = limited(-1e3, 1e3, (0.0, 0.0, 0.0, 0.0, 0.0))
     rate_hz: float = limited(0.1, 120.0, 10.0)
-    latency_ms: float = limited(0.0, 2000.0, 0.0)
+    latency_ms: float = limited(-200.0, 2000.0, 0.0)
 
     def __post_init__(self) -> None:
         focal = (self.fx, self.fy, self.cx, self.cy)

@@ -2,7 +2,8 @@
 
 `flight.toml` names the frames (a glob or one video file), the log, the camera and its mount. The log has one row per
 frame: `frame` (file name, or index in the video), `time_s`, `agl_m`, `roll_deg`, `pitch_deg`, `yaw_deg` and, where
-known, `lat_deg`, `lon_deg` as truth. Empty cells mean unknown; columns beyond these are left alone.
+known, `lat_deg`, `lon_deg` as truth. Empty cells mean unknown; columns beyond these are left alone. A picture taken
+before the time of its row (`latency_ms` in `[camera]`) gets the log's state and truth of the time when it was taken.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import csv
 import math
 import os
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -58,6 +60,8 @@ class Flight:
     """A flight that has been checked: every row is sound and every picture named is there.
 
     `camera` fits the pictures as they are stored (scaled when `[camera]` gives the size of larger originals).
+    `latency_ms`: how much earlier than their rows say the pictures were taken; states and truths of `rows` are already
+    those of that time.
     """
 
     folder: Path
@@ -66,6 +70,7 @@ class Flight:
     rows: tuple[FlightRow, ...]
     video: Path | None
     pictures: dict[str, Path]
+    latency_ms: float = field(default=0.0, kw_only=True)
 
     def frames(self, limit: int | None = None) -> Iterator[tuple[FlightRow, Frame]]:
         """Each row with its picture, in the log's order; `limit`: that many rows only.
@@ -106,7 +111,7 @@ def open_flight(path: Path) -> Flight:
     toml = TomlFile(path / "flight.toml" if path.is_dir() else path, FlightError)
     toml.section("", ("frames", "log", "camera", "mount"))
     folder = toml.path.parent
-    camera = _camera(toml)
+    camera, latency_ms = _camera(toml), toml.number("camera", "latency_ms", -2000.0, 2000.0, 0.0)
     toml.section("mount", ("roll_deg", "pitch_deg", "yaw_deg"), required=False)
     mount = Mount(*(toml.number("mount", f"{axis}_deg", -360.0, 360.0, 0.0) for axis in ("roll", "pitch", "yaw")))
     log = folder / toml.text("", "log")
@@ -132,12 +137,13 @@ def open_flight(path: Path) -> Flight:
         pictures = _find_pictures(toml, folder, frames)
         _check_names(rows, lines, log, pictures, frames)
         size = picture_size(pictures[rows[0].frame])
-    return Flight(folder, _fitted(toml, camera, size), mount, rows, video, pictures)
+    rows = _earlier(rows, latency_ms / 1000.0)
+    return Flight(folder, _fitted(toml, camera, size), mount, rows, video, pictures, latency_ms=latency_ms)
 
 
 def _camera(toml: TomlFile) -> CameraModel:
     focal = ("fx", "fy", "cx", "cy")
-    table = toml.section("camera", ("width", "height", "hfov_deg", "distortion", *focal))
+    table = toml.section("camera", ("width", "height", "hfov_deg", "distortion", "latency_ms", *focal))
     width, height = (toml.number("camera", key, 16, 32768) for key in ("width", "height"))
     if not (width.is_integer() and height.is_integer()):
         raise toml.refuse("width and height must be whole pixels", "camera", "width")
@@ -279,6 +285,41 @@ def _row(cells: dict[str, str], place: str) -> FlightRow:
     heights = (values["agl_m"], *(values.get(name) for name in HEIGHT_COLUMNS))
     state = VehicleState(at_ns, values["roll_deg"], values["pitch_deg"], values["yaw_deg"], *heights)
     return FlightRow(name, time_s, state, None if lat_deg is None or lon_deg is None else (lat_deg, lon_deg))
+
+
+def _earlier(rows: tuple[FlightRow, ...], late_s: float) -> tuple[FlightRow, ...]:
+    """The rows with the states and truths of `late_s` before, linear between rows; unknown where either row's is."""
+    if late_s == 0.0:
+        return rows
+    times = [row.time_s for row in rows]
+    return tuple(_at(rows, times, row, row.time_s - late_s) for row in rows)
+
+
+def _at(rows: Sequence[FlightRow], times: Sequence[float], row: FlightRow, time_s: float) -> FlightRow:
+    after = bisect_right(times, time_s)
+    if not 0 < after < len(rows):
+        return replace(row, state=VehicleState(row.state.at_ns, None, None, None, None), truth=None)
+    earlier, later = rows[after - 1], rows[after]
+    share = (time_s - earlier.time_s) / (later.time_s - earlier.time_s)
+
+    def between(a: float | None, b: float | None, turn: float = 0.0) -> float | None:
+        if a is None or b is None:
+            return None
+        step = b - a if turn == 0.0 else (b - a + 0.5 * turn) % turn - 0.5 * turn
+        return a + share * step
+
+    a, b = earlier.state, later.state
+    state = VehicleState(
+        row.state.at_ns,
+        between(a.roll_deg, b.roll_deg, 360.0),
+        between(a.pitch_deg, b.pitch_deg, 360.0),
+        between(a.yaw_deg, b.yaw_deg, 360.0),
+        between(a.agl_m, b.agl_m),
+    )
+    if earlier.truth is None or later.truth is None:
+        return replace(row, state=state, truth=None)
+    lat_deg, lon_deg = (x + share * (y - x) for x, y in zip(earlier.truth, later.truth, strict=True))
+    return replace(row, state=state, truth=(lat_deg, lon_deg))
 
 
 def _number(name: str, cell: str, place: str) -> float | None:

@@ -13,8 +13,11 @@ from tilefix.errors import FlightError
 from tilefix.flight import HEIGHT_COLUMNS, LOG_COLUMNS, TRUTH_COLUMNS, FlightRow
 
 
-def write_flight_toml(folder: Path, *, frames: str, camera: CameraModel, mount: Mount, log: str = "log.csv") -> Path:
-    """Writes `flight.toml` atomically and gives its path. `frames`: a glob or a video file, relative to the folder."""
+def write_flight_toml(
+    folder: Path, *, frames: str, camera: CameraModel, mount: Mount, log: str = "log.csv", latency_ms: float = 0.0
+) -> Path:
+    """Writes `flight.toml` atomically and gives its path. `frames`: a glob or a video file, relative to the folder.
+    `latency_ms`: see `tilefix.flight.Flight`."""
     lines = [
         f"frames = {json.dumps(frames, ensure_ascii=False)}",
         f"log = {json.dumps(log, ensure_ascii=False)}",
@@ -23,6 +26,7 @@ def write_flight_toml(folder: Path, *, frames: str, camera: CameraModel, mount: 
         f"height = {camera.height}",
         *(f"{key} = {float(getattr(camera, key))!r}" for key in ("fx", "fy", "cx", "cy")),
         f"distortion = [{', '.join(repr(float(k)) for k in camera.distortion)}]",
+        *([f"latency_ms = {float(latency_ms)!r}"] if latency_ms else []),
         "[mount]",
         *(f"{key} = {float(getattr(mount, key))!r}" for key in ("roll_deg", "pitch_deg", "yaw_deg")),
     ]

@@ -13,7 +13,7 @@ import math
 import re
 import stat
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,15 @@ class MapPackage:
     def grid(self) -> Grid:
         """The pixel grid of `imagery` and `coverage`."""
         return self.manifest.grid
+
+    def moved(self, east_m: float, north_m: float) -> MapPackage:
+        """The same map with its imagery and tiles that far from where the package says that they lie. Terrain, which
+        has a source of its own, stays."""
+        if east_m == 0.0 and north_m == 0.0:
+            return self
+        grid = replace(self.grid, west_m=self.grid.west_m + east_m, north_m=self.grid.north_m + north_m)
+        centres = self.tile_centres_m + np.array([east_m, north_m], np.float32)
+        return replace(self, manifest=replace(self.manifest, grid=grid), tile_centres_m=centres)
 
     @classmethod
     def open(cls, path: str | Path, *, model: ModelManifest | None = None, verify: bool = True) -> MapPackage:

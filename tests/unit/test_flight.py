@@ -41,6 +41,29 @@ def test_empty_cells_and_absent_truth_are_unknown(tmp_path: Path) -> None:
     assert open_flight(tmp_path).rows[0].truth is None
 
 
+def test_a_late_stamp_takes_the_log_of_the_exposure(tmp_path: Path) -> None:
+    rows = "f0.png,0,100,0,0,350,47,8\nf1.png,1,110,2,-4,10,47.1,8.2\nf2.png,2,,2,-4,10,47.1,8.2\n"
+    toml = (picture_flight(tmp_path, rows) / "flight.toml").read_text()
+    (tmp_path / "flight.toml").write_text(toml.replace("[mount]", "latency_ms = 250\n[mount]"))
+    flight = open_flight(tmp_path)
+    assert flight.latency_ms == 250.0
+    first, second, third = (row.state for row in flight.rows)
+    assert [row.time_s for row in flight.rows] == [0.0, 1.0, 2.0]
+    assert (first.roll_deg, first.agl_m, flight.rows[0].truth) == (None, None, None)  # nothing was logged before
+    assert second.at_ns == 1_000_000_000
+    assert (second.agl_m, second.roll_deg, second.pitch_deg) == (107.5, 1.5, -3.0)
+    assert second.yaw_deg == 365.0  # the short way round
+    assert flight.rows[1].truth == pytest.approx((47.075, 8.15))
+    assert (third.agl_m, third.roll_deg) == (None, 2.0)
+
+
+def test_a_latency_beyond_reason_is_refused(tmp_path: Path) -> None:
+    toml = (picture_flight(tmp_path) / "flight.toml").read_text()
+    (tmp_path / "flight.toml").write_text(toml.replace("[mount]", "latency_ms = 9000\n[mount]"))
+    with pytest.raises(FlightError, match="latency_ms"):
+        open_flight(tmp_path)
+
+
 def test_a_video_is_read_in_order_and_unused_frames_are_skipped(tmp_path: Path) -> None:
     flight = open_flight(video_flight(tmp_path, "".join(f"{k},{k},100,0,0,0,,\n" for k in (1, 4, 11))))
     reds = [int(frame.image[10, 10, 0]) for _, frame in flight.frames()]

@@ -64,6 +64,15 @@ def test_an_opened_package_says_what_was_built(package: Path) -> None:
     assert opened.manifest.imagery.licence == "CC0"
 
 
+def test_a_map_can_be_moved_as_a_whole(package: Path) -> None:
+    plain = MapPackage.open(package)
+    moved = plain.moved(3.5, -2.0)
+    assert moved.grid.to_local(10.0, 20.0) == pytest.approx(np.add(plain.grid.to_local(10.0, 20.0), (3.5, -2.0)))
+    assert np.allclose(moved.tile_centres_m - plain.tile_centres_m, (3.5, -2.0), atol=1e-4)
+    assert (moved.grid.gsd_m, moved.imagery.shape) == (plain.grid.gsd_m, plain.imagery.shape)
+    assert plain.moved(0.0, 0.0) is plain
+
+
 def test_arrays_are_read_only(package: Path) -> None:
     opened = MapPackage.open(package)
     for array in (opened.imagery, opened.coverage, opened.tile_centres_m):

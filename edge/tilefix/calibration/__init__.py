@@ -1,0 +1,1 @@
+"""What operators get wrong about camera and map, estimated from a flight whose positions are known."""
