@@ -11,7 +11,10 @@ import tilefix.embedders
 from support.embedders import ThumbnailEmbedder
 from support.patchwork import patchwork_map
 from tilefix.cli import main
+from tilefix.geodesy import Grid
 from tilefix.mapcheck import survey
+from tilefix.mapcheck.legs import Sample, State
+from tilefix.mapcheck.page import _window
 from tilefix.mappackage import MapPackage
 
 
@@ -100,3 +103,16 @@ def test_bad_input_writes_nothing(
     assert check(package, *more, "--out", str(tmp_path / "out")) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_drawing_shows_the_way_beyond_the_map_but_never_shrinks_the_map_to_a_dot() -> None:
+    grid = Grid(-300.0, 300.0, 0.5, 1200, 1200)
+
+    def sample(east_m: float, north_m: float) -> Sample:
+        return Sample(0, east_m, north_m, 70.0, 10.0, State.UNCOVERED, 0.0)
+
+    alone, near, far = (_window(grid, samples) for samples in ((), (sample(450.0, 0.0),), (sample(0.0, 1e6),)))
+    assert alone.width_m == pytest.approx(1.2 * alone.height_m)
+    assert near.west_m < -300.0 < 450.0 < near.west_m + near.width_m < 500.0
+    assert far.north_m == pytest.approx(612.0)
+    assert far.height_m < 1000.0

@@ -9,14 +9,16 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from tilefix.geodesy import Grid
 from tilefix.mapbuild.inspect import printable
 from tilefix.mapcheck.legs import MissionCheck, Sample, State
 from tilefix.mapcheck.survey import HARD_BELOW, Survey
 from tilefix.mappackage import MapPackage
-from tilefix.reportmap import WIDTH, View, north_arrow, picture, scale_bar, view_of
+from tilefix.reportmap import WIDTH, View, north_arrow, picture, scale_bar
 from tilefix.reportstyle import CSS
 from tilefix.types import Float32Array
 
+MOST_BEYOND, MARGIN, MIN_ASPECT = 0.5, 0.02, 1.2
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 # Chance below -> colour RGBA: what is well is left as the map shows it.
 _STEPS = (
@@ -102,8 +104,7 @@ def _drawing(
     package: MapPackage, surveyed: Survey | None, chance: Float32Array | None, mission: MissionCheck | None
 ) -> str:
     grid = package.grid
-
-    view = view_of([], grid)
+    view = _window(grid, () if mission is None else mission.samples)
     parts = [
         f'<svg class="map" viewBox="0 0 {WIDTH} {view.height}" role="img" aria-label="Map">',
         picture(package.imagery, grid, view),
@@ -113,6 +114,23 @@ def _drawing(
     if mission is not None:
         parts += _route(mission, view)
     return "\n".join([*parts, scale_bar(view), north_arrow(), "</svg>"])
+
+
+def _window(grid: Grid, samples: Sequence[Sample]) -> View:
+    """All of the map, and of the way beyond it as much as half the map's size."""
+    spans = []
+    for low_m, high_m, ways_m in (
+        (grid.west_m, grid.east_m, [one.east_m for one in samples]),
+        (grid.south_m, grid.north_m, [one.north_m for one in samples]),
+    ):
+        most_m = MOST_BEYOND * (high_m - low_m)
+        least, greatest = min([low_m, *ways_m]), max([high_m, *ways_m])
+        margin_m = MARGIN * (high_m - low_m)
+        spans.append((max(least, low_m - most_m) - margin_m, min(greatest, high_m + most_m) + margin_m))
+    (west_m, east_m), (south_m, north_m) = spans
+    width_m, height_m = east_m - west_m, north_m - south_m
+    wider_m = max(0.0, MIN_ASPECT * height_m - width_m)
+    return View(west_m - 0.5 * wider_m, north_m, width_m + wider_m, height_m)
 
 
 def _heat(surveyed: Survey, chance: Float32Array, view: View) -> str:
