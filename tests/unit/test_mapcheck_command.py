@@ -116,3 +116,22 @@ def test_the_drawing_shows_the_way_beyond_the_map_but_never_shrinks_the_map_to_a
     assert near.west_m < -300.0 < 450.0 < near.west_m + near.width_m < 500.0
     assert far.north_m == pytest.approx(612.0)
     assert far.height_m < 1000.0
+
+
+def test_a_configuration_brings_its_camera_its_coasting_and_its_maps_offset(
+    package: MapPackage, tmp_path: Path
+) -> None:
+    config, out = tmp_path / "tilefix.toml", tmp_path / "out"
+    config.write_text(
+        '[map]\npath = "elsewhere"\noffset_east_m = 1000.0\n[camera]\nsource = "folder:photo"\nwidth = 320\n'
+        'height = 240\nhfov_deg = 60\n[link]\nurl = "udpin:127.0.0.1:14550"\n[localizer]\nmax_coast_s = 3.0\n'
+    )
+    over, beside = ((east_m, 150.0, 70.0) for east_m in (-220.0, 780.0))
+    states = []
+    for start in (over, beside):
+        file = mission(package, tmp_path, start, (start[0] + 140.0, 150.0, 70.0))
+        states.append(check(package, "--config", str(config), "--mission", str(file), "--out", str(out)))
+    assert states == [1, 0]  # the map lies 1000 m further east than its imagery says
+    facts = json.loads((out / "check.json").read_text())["facts"]
+    assert facts["camera"].startswith("320 x 240 px, 60.0 degrees")
+    assert facts["coasting"] == "3 s"

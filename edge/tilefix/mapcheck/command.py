@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tilefix.camera import CameraModel, Mount
+from tilefix.config import load_config
 from tilefix.errors import MapError, MissionError
 from tilefix.mapbuild.package import Progress
 from tilefix.mapcheck.legs import MissionCheck, check_route
@@ -33,7 +34,12 @@ _WIDTH, _HEIGHT = 640, 480
 def draw(args: argparse.Namespace, package: MapPackage, progress: Progress | None = None) -> int:
     """Writes the page and the figures; 0, or 1 when a leg of the mission is hard. Raises `TilefixError`."""
     _check_numbers(args)
-    camera, mount, settings = _camera(args)
+    camera = CameraModel.from_hfov(_WIDTH, _HEIGHT, args.hfov_deg or DEFAULT_HFOV_DEG)
+    mount, settings = Mount(), LocalizerSettings()
+    if args.config is not None:
+        config = load_config(args.config)
+        camera, mount, settings = config.camera.model, config.mount, config.localizer
+        package = package.moved(config.map.offset_east_m, config.map.offset_north_m)
     sight = Sight(package, TileIndex.open(package), camera, mount)
     route = None if args.mission is None else _route(args, package)
     surveyed = None
@@ -72,16 +78,6 @@ def _check_numbers(args: argparse.Namespace) -> None:
             raise MapError(f"{value:g} is out of range", where=option, mend=f"give {low:g} to {high:g}")
     if args.config is not None and args.hfov_deg is not None:
         raise MapError("the configuration has a camera of its own", where="--hfov-deg", mend="give one of the two")
-
-
-def _camera(args: argparse.Namespace) -> tuple[CameraModel, Mount, LocalizerSettings]:
-    if args.config is None:
-        hfov_deg = DEFAULT_HFOV_DEG if args.hfov_deg is None else args.hfov_deg
-        return CameraModel.from_hfov(_WIDTH, _HEIGHT, hfov_deg), Mount(), LocalizerSettings()
-    from tilefix.config import load_config
-
-    config = load_config(args.config)
-    return config.camera.model, config.mount, config.localizer
 
 
 def _route(args: argparse.Namespace, package: MapPackage) -> Route:
