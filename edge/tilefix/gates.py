@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from tilefix.edges import mean_edge
-from tilefix.types import Float32Array, IntArray, Reason, UInt8Array, VehicleState
+from tilefix.types import BoolArray, Float32Array, IntArray, Reason, UInt8Array, VehicleState
 
 DARK_LEVEL = 18  # grey level that the brightest twentieth of a usable picture exceeds
 BRIGHT_LEVEL = 250
@@ -20,6 +20,14 @@ MIN_SIDE_PX = 16  # of a frame: fewer pixels show nothing, and no camera model i
 MAX_AGL_M = 1e6  # above it a height is a broken number, whatever the map
 
 GRAVITY_MPS2 = 9.81
+
+# A veil is cloud, a lens flare or the sun's mirror image: a large bright part with a soft edge.
+MAX_VEILED_SHARE = 0.75
+VEIL_SIDE_PX = 128  # of the picture in which it is looked for
+VEIL_LEVEL = 185
+VEIL_SHARE = 0.15  # of the picture's side: the disc that its bright part holds at least
+VEIL_STEP = 70  # grey levels within three of those pixels: half of a roof's edge is steeper, a veil's is not
+VEIL_EDGE_SHARE = 0.1  # of the side, that its edge is wide
 
 STILL_SIDE_PX = 320  # of the pictures that are compared for a camera that hangs
 STILL_SMOOTH_PX, STILL_COARSE_PX = 1.0, 6.0  # the detail that is compared lies between these
@@ -72,6 +80,39 @@ def leaning_mps2(state: VehicleState) -> float:
     assert state.roll_deg is not None and state.pitch_deg is not None  # noqa: PT018
     upright = math.cos(math.radians(state.roll_deg)) * math.cos(math.radians(state.pitch_deg))
     return GRAVITY_MPS2 * math.sqrt(max(0.0, 1.0 - upright * upright)) / max(upright, 0.1)
+
+
+def veiled(grey: UInt8Array) -> BoolArray | None:
+    """Where a veil hides the ground in a grey picture, uint8 (h, w), its soft edge included; `None` without one.
+
+    Matching must leave it out: the edge of a cloud is steeper than the ground's detail and stays in the picture while
+    the ground passes, so that the camera seems to stand still.
+    """
+    height, width = grey.shape
+    shrink = max(1.0, max(height, width) / VEIL_SIDE_PX)
+    size = max(1, round(width / shrink)), max(1, round(height / shrink))
+    small = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
+    bright = (small > VEIL_LEVEL).astype(np.uint8)
+    core = cv2.morphologyEx(bright, cv2.MORPH_OPEN, _disc(VEIL_SHARE * max(size)), borderType=cv2.BORDER_REPLICATE)
+    if not core.any():
+        return None
+    step = cv2.morphologyEx(small, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    count, labels = cv2.connectedComponents(core)
+    found = np.zeros_like(core)
+    for number in range(1, count):
+        part = (labels == number).astype(np.uint8)
+        rim = step[(cv2.dilate(part, np.ones((5, 5), np.uint8)) > part)]
+        if not rim.size or float((rim > VEIL_STEP).mean()) < 0.5:
+            found = np.maximum(found, part)
+    if not found.any():
+        return None
+    whole = cv2.dilate(found, _disc(2.0 * VEIL_EDGE_SHARE * max(size)))
+    return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_NEAREST) > 0)
+
+
+def _disc(diameter_px: float) -> UInt8Array:
+    side = round(diameter_px) | 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ class Reason(enum.Enum):
     BLURRED = "frame without detail"
     TOO_DARK = "frame too dark"
     TOO_BRIGHT = "frame over-exposed"
+    VEILED = "cloud or glare hides the ground"
     NO_ATTITUDE = "no attitude at the exposure"
     NO_HEADING = "no heading at the exposure"
     NO_HEIGHT = "no height above ground at the exposure"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from support.scenes import noise_ground
-from tilefix.gates import FrozenGate, _percentile, picture_refusal, state_refusal
+from tilefix.gates import FrozenGate, _percentile, picture_refusal, state_refusal, veiled
 from tilefix.types import Reason, VehicleState
 
 PICTURE = noise_ground(2, 300)
@@ -128,3 +128,35 @@ def test_a_picture_of_hardly_any_pixels_is_left_to_others() -> None:
     gate = FrozenGate()
     for shape in ((0, 0, 3), (1, 1, 3), (1, 1, 3)):
         assert gate.refusal(np.zeros(shape, np.uint8), LEVEL, FOCAL_PX) is None
+
+
+GREY = cv2.cvtColor(PICTURE, cv2.COLOR_RGB2GRAY) // 2 + 30  # ground of 30 to 157
+
+
+def _covered(soft_px: float, radius_px: int = 70) -> np.ndarray:
+    """Ground with a white disc at (150, 150)."""
+    disc = np.zeros(GREY.shape, np.float32)
+    cv2.circle(disc, (150, 150), radius_px, 1.0, cv2.FILLED)
+    if soft_px:
+        disc = cv2.GaussianBlur(disc, (0, 0), soft_px)
+    return (GREY * (1.0 - disc) + 240.0 * disc).astype(np.uint8)
+
+
+def test_a_veil_is_found_with_its_edge() -> None:
+    veil = veiled(_covered(soft_px=12.0))
+    away = np.hypot(*(axis - 150.0 for axis in np.mgrid[:300, :300]))
+    assert veil is not None
+    assert veil[away < 80.0].all()
+    assert not veil[away > 115.0].any()
+
+
+def test_bright_ground_with_sharp_edges_or_of_small_size_is_no_veil() -> None:
+    assert veiled(GREY) is None
+    assert veiled(_covered(soft_px=0.0)) is None
+    assert veiled(_covered(soft_px=8.0, radius_px=20)) is None
+
+
+def test_a_picture_that_is_bright_all_over_is_all_veil() -> None:
+    veil = veiled(np.full((120, 160), 230, np.uint8))
+    assert veil is not None
+    assert veil.all()
