@@ -58,7 +58,7 @@ def assemble(
     """A daemon with its camera, link and recorder open; all are closed at the end. Raises `LinkError`, `CameraError`
     or `FlightError` for what can never work. `warnings`: for the pilot, once the autopilot is heard."""
     with ExitStack() as stack:
-        link = open_link(config.link, clock)
+        link = open_link(config.link, clock, config.gimbal.message)
         stack.callback(link.close)
         camera = config.camera
         latency_ns = round(camera.latency_ms * 1e6)
@@ -74,7 +74,7 @@ def assemble(
             frames,
             link,
             Publisher(config.publish),
-            vehicle=Vehicle(config.height, receiver_is_ours=config.publish.gps_id == 0),
+            vehicle=Vehicle(config.height, gimbal=config.gimbal.message, receiver_is_ours=config.publish.gps_id == 0),
             clock=clock,
             at_loss=config.start.at_loss,
             last_gnss_sigma_m=config.start.last_gnss_sigma_m,

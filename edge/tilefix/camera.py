@@ -98,6 +98,39 @@ def camera_to_ned(roll_deg: float, pitch_deg: float, yaw_deg: float, mount: Moun
     return np.asarray(body @ seat @ _CAMERA_IN_BODY)
 
 
+# From a carrier that the camera looks straight down from to a gimbal's own axes, x along the optical axis.
+_DOWN_IN_GIMBAL = rotation_deg(0.0, 90.0, 0.0)
+
+
+def carrier_deg(gimbal: Float64Array) -> tuple[float, float, float]:
+    """(roll, pitch, yaw) of a body that would hold the camera as a gimbal does, with a mount of zeros.
+
+    `gimbal`: 3 x 3 rotation from the gimbal's axes (x along the optical axis, y right, z down) to north-east-down, or
+    to any level frame, which the yaw then counts from. A gimbal pitched -90 degrees gives a level body.
+    """
+    r = gimbal @ _DOWN_IN_GIMBAL
+    return (
+        math.degrees(math.atan2(r[2, 1], r[2, 2])),
+        math.degrees(math.asin(max(-1.0, min(1.0, -float(r[2, 0]))))),
+        math.degrees(math.atan2(r[1, 0], r[0, 0])),
+    )
+
+
+def rotation_of(w: float, x: float, y: float, z: float) -> Float64Array:
+    """The 3 x 3 rotation of a quaternion of any length but zero."""
+    n = w * w + x * x + y * y + z * z
+    return (
+        np.array(
+            [
+                [n - 2.0 * (y * y + z * z), 2.0 * (x * y - w * z), 2.0 * (x * z + w * y)],
+                [2.0 * (x * y + w * z), n - 2.0 * (x * x + z * z), 2.0 * (y * z - w * x)],
+                [2.0 * (x * z - w * y), 2.0 * (y * z + w * x), n - 2.0 * (x * x + y * y)],
+            ]
+        )
+        / n
+    )
+
+
 def ground_to_pixel(camera: CameraModel, to_ned: Float64Array, agl_m: float) -> Float64Array:
     """Homography from ground offsets (east_m, north_m, 1) below the camera to undistorted pixels.
 

@@ -16,7 +16,7 @@ from typing import Any
 from tilefix.camera import CameraModel, Mount
 from tilefix.embedders import PROVIDERS
 from tilefix.errors import ConfigError
-from tilefix.links.vehicle import HeightSettings
+from tilefix.links.vehicle import GimbalSettings, HeightSettings
 from tilefix.localizer import LocalizerSettings
 from tilefix.mapcheck.age import MAX_AGE_YEARS
 from tilefix.publisher import PublishSettings
@@ -154,6 +154,7 @@ class Config:
     link: LinkSettings
     model: ModelSettings = field(default_factory=ModelSettings)
     mount: Mount = field(default_factory=Mount)
+    gimbal: GimbalSettings = field(default_factory=GimbalSettings)
     height: HeightSettings = field(default_factory=HeightSettings)
     publish: PublishSettings = field(default_factory=PublishSettings)
     localizer: LocalizerSettings = field(default_factory=LocalizerSettings)

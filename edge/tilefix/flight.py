@@ -2,8 +2,9 @@
 
 `flight.toml` names the frames (a glob or one video file), the log, the camera and its mount. The log has one row per
 frame: `frame` (file name, or index in the video), `time_s`, `agl_m`, `roll_deg`, `pitch_deg`, `yaw_deg` and, where
-known, `lat_deg`, `lon_deg` as truth. Empty cells mean unknown; columns beyond these are left alone. A picture taken
-before the time of its row (`latency_ms` in `[camera]`) gets the log's state and truth of the time when it was taken.
+known, `lat_deg`, `lon_deg` as truth, and `agl_sigma_m`, `amsl_m`, `amsl_sigma_m`. Empty cells mean unknown; columns
+beyond these are left alone. A picture taken before the time of its row (`latency_ms` in `[camera]`) gets the log's
+state and truth of the time when it was taken.
 """
 
 from __future__ import annotations
@@ -315,6 +316,9 @@ def _at(rows: Sequence[FlightRow], times: Sequence[float], row: FlightRow, time_
         between(a.pitch_deg, b.pitch_deg, 360.0),
         between(a.yaw_deg, b.yaw_deg, 360.0),
         between(a.agl_m, b.agl_m),
+        between(a.agl_sigma_m, b.agl_sigma_m),
+        between(a.amsl_m, b.amsl_m),
+        between(a.amsl_sigma_m, b.amsl_sigma_m),
     )
     if earlier.truth is None or later.truth is None:
         return replace(row, state=state, truth=None)

@@ -75,6 +75,8 @@ def _percentile(counts: IntArray, percent: float) -> float:
 
 def leaning_mps2(state: VehicleState) -> float:
     """Horizontal acceleration of a vehicle that leans so far and keeps its height: g tan(lean). 0 when unknown."""
+    if state.lean_deg is not None and math.isfinite(state.lean_deg):
+        return GRAVITY_MPS2 * math.tan(math.radians(min(abs(state.lean_deg), 84.0)))
     if state_refusal(replace(state, yaw_deg=0.0, agl_m=1.0)) is not None:
         return 0.0
     assert state.roll_deg is not None and state.pitch_deg is not None  # noqa: PT018

@@ -55,8 +55,9 @@ class Frame:
 class VehicleState:
     """The vehicle at one instant; `None` means unknown. Never holds the autopilot's own position or velocity.
 
-    `agl_m`: height above the ground below; `amsl_m`: height above sea level, which a map with terrain turns into one
-    above ground; `*_sigma_m`: one standard deviation of each. `yaw_deg`: body heading clockwise from true north.
+    `roll_deg`, `pitch_deg`, `yaw_deg`: of what carries the camera, the body or a gimbal, yaw clockwise from true north;
+    `lean_deg`: how far the body leans, where that is a gimbal. `agl_m`: height above the ground below; `amsl_m`: height
+    above sea level, which a map with terrain turns into one above ground; `*_sigma_m`: one standard deviation of each.
     """
 
     at_ns: int
@@ -67,6 +68,7 @@ class VehicleState:
     agl_sigma_m: float | None = None
     amsl_m: float | None = None
     amsl_sigma_m: float | None = None
+    lean_deg: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

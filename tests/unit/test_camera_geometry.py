@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from tilefix.camera import CameraModel, Mount, camera_to_ned, ground_to_pixel
+from tilefix.camera import CameraModel, Mount, camera_to_ned, carrier_deg, ground_to_pixel, rotation_deg, rotation_of
 
 CAMERA = CameraModel.from_hfov(640, 480, 60.0)
 
@@ -56,3 +56,37 @@ def test_impossible_cameras_are_refused(bad) -> None:
     values = {"width": 640, "height": 480, "fx": 500.0, "fy": 500.0, "cx": 319.5, "cy": 239.5} | bad
     with pytest.raises(ValueError, match="camera"):
         CameraModel(**values)
+
+
+@pytest.mark.parametrize(
+    ("gimbal", "carrier"),
+    [
+        ((0.0, -90.0, 0.0), (0.0, 0.0, 0.0)),  # straight down
+        ((0.0, -80.0, 0.0), (0.0, 10.0, 0.0)),  # ten degrees ahead of it
+        ((0.0, -90.0, 70.0), (0.0, 0.0, 70.0)),
+        ((0.0, -75.0, -100.0), (0.0, 15.0, -100.0)),
+    ],
+)
+def test_a_gimbal_is_a_body_that_carries_the_camera(gimbal, carrier) -> None:
+    assert carrier_deg(rotation_deg(*gimbal)) == pytest.approx(carrier, abs=1e-5)
+
+
+@pytest.mark.parametrize("gimbal", [(3.0, -82.0, 40.0), (-8.0, -61.0, 200.0), (0.0, -90.0, 5.0)])
+def test_the_carrier_points_the_camera_where_the_gimbal_does(gimbal) -> None:
+    r = rotation_deg(*gimbal)
+    to_ned = camera_to_ned(*carrier_deg(r), Mount())
+    # Camera x right, y down, z ahead are the gimbal's y, z and x.
+    np.testing.assert_allclose(to_ned, r[:, [1, 2, 0]], atol=1e-9)
+
+
+def test_a_quaternion_turns_as_its_angle_says() -> None:
+    half = math.radians(35.0) / 2.0
+    np.testing.assert_allclose(
+        rotation_of(2.0 * math.cos(half), 0.0, 0.0, 2.0 * math.sin(half)), rotation_deg(0.0, 0.0, 35.0), atol=1e-12
+    )
+    np.testing.assert_allclose(
+        rotation_of(math.cos(half), math.sin(half), 0.0, 0.0), rotation_deg(35.0, 0.0, 0.0), atol=1e-12
+    )
+    np.testing.assert_allclose(
+        rotation_of(math.cos(half), 0.0, math.sin(half), 0.0), rotation_deg(0.0, 35.0, 0.0), atol=1e-12
+    )

@@ -57,6 +57,20 @@ def test_a_late_stamp_takes_the_log_of_the_exposure(tmp_path: Path) -> None:
     assert (third.agl_m, third.roll_deg) == (None, 2.0)
 
 
+def test_all_heights_are_read_and_are_those_of_the_exposure(tmp_path: Path) -> None:
+    header = HEADER.strip() + ",agl_sigma_m,amsl_m,amsl_sigma_m\n"
+    rows = "f0.png,0,100,0,0,0,47,8,2,500,3\nf1.png,1,110,0,0,0,47,8,4,520,5\nf2.png,2,,0,0,0,47,8,,,\n"
+    toml = (picture_flight(tmp_path, rows, header=header) / "flight.toml").read_text()
+    heights = [(row.state.agl_sigma_m, row.state.amsl_m, row.state.amsl_sigma_m) for row in open_flight(tmp_path).rows]
+    assert heights == [(2.0, 500.0, 3.0), (4.0, 520.0, 5.0), (None, None, None)]
+    (tmp_path / "flight.toml").write_text(toml.replace("[mount]", "latency_ms = 500\n[mount]"))
+    state = open_flight(tmp_path).rows[1].state
+    assert (state.agl_sigma_m, state.amsl_m, state.amsl_sigma_m) == (3.0, 510.0, 4.0)
+    (tmp_path / "log.csv").write_text(header + rows.replace(",500,", ",-5000,"))
+    with pytest.raises(FlightError, match="amsl_m = -5000 is out of range"):
+        open_flight(tmp_path)
+
+
 def test_a_latency_beyond_reason_is_refused(tmp_path: Path) -> None:
     toml = (picture_flight(tmp_path) / "flight.toml").read_text()
     (tmp_path / "flight.toml").write_text(toml.replace("[mount]", "latency_ms = 9000\n[mount]"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import cv2
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from support.scenes import noise_ground
-from tilefix.gates import FrozenGate, _percentile, picture_refusal, state_refusal, veiled
+from tilefix.gates import FrozenGate, _percentile, leaning_mps2, picture_refusal, state_refusal, veiled
 from tilefix.types import Reason, VehicleState
 
 PICTURE = noise_ground(2, 300)
@@ -160,3 +161,11 @@ def test_a_picture_that_is_bright_all_over_is_all_veil() -> None:
     veil = veiled(np.full((120, 160), 230, np.uint8))
     assert veil is not None
     assert veil.all()
+
+
+def test_a_body_leans_though_its_gimbal_does_not() -> None:
+    level = VehicleState(0, 0.0, 0.0, 0.0, 100.0)
+    assert leaning_mps2(level) == 0.0
+    assert leaning_mps2(replace(level, lean_deg=20.0)) == pytest.approx(9.81 * math.tan(math.radians(20.0)))
+    assert leaning_mps2(replace(level, roll_deg=20.0)) == pytest.approx(leaning_mps2(replace(level, lean_deg=20.0)))
+    assert math.isfinite(leaning_mps2(replace(level, lean_deg=90.0)))

@@ -11,10 +11,12 @@ from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
 from support.clocks import ManualClock
 from support.mavlink import PEER, Autopilot, FakeTransport, decoded
-from tilefix.links.mavlink import STREAM_RATES_HZ, MavlinkLink
+from tilefix.links.mavlink import GIMBAL_STREAMS, STREAM_RATES_HZ, MavlinkLink
 from tilefix.links.messages import (
     Attitude,
     AutopilotTime,
+    CameraAttitude,
+    GimbalSource,
     GnssReceiver,
     GroundRange,
     HealthState,
@@ -288,3 +290,72 @@ def test_what_the_transport_does_not_take_is_reported(known: Rig) -> None:
     known.link.close()
     known.link.close()
     assert not known.transport.open
+
+
+def _camera(messages: list[LinkMessage]) -> CameraAttitude:
+    (one,) = (message for message in messages if isinstance(message, CameraAttitude))
+    return one
+
+
+@pytest.mark.parametrize(
+    ("yaw", "yaw_absolute", "expected", "of_body"),
+    [(40.0, 100.0, 40.0, True), (math.nan, 100.0, 100.0, False), (-170.0, math.nan, -170.0, True)],
+)
+def test_where_a_mount_points(known: Rig, yaw: float, yaw_absolute: float, expected: float, of_body: bool) -> None:
+    message = mavlink.MAVLink_mount_orientation_message(5000, 0.0, -85.0, yaw, yaw_absolute)
+    camera = _camera(known.hear(known.autopilot.pack(message)))
+    assert (camera.roll_deg, camera.pitch_deg, camera.yaw_deg) == pytest.approx((0.0, 5.0, expected), abs=1e-4)
+    assert (camera.of_body, camera.source) == (of_body, GimbalSource.MOUNT_ORIENTATION)
+
+
+def test_a_mount_that_does_not_know_says_nothing(known: Rig) -> None:
+    for angles in ((math.nan, -85.0, 0.0, 0.0), (0.0, math.inf, 0.0, 0.0), (0.0, -85.0, math.nan, math.nan)):
+        message = mavlink.MAVLink_mount_orientation_message(5000, *angles)
+        assert not [one for one in known.hear(known.autopilot.pack(message)) if isinstance(one, CameraAttitude)]
+
+
+def _gimbal(flags: int, q: tuple[float, float, float, float]) -> object:
+    return mavlink.MAVLink_gimbal_device_attitude_status_message(0, 0, 5000, flags, q, 0.0, 0.0, 0.0, 0)
+
+
+def _down(yaw_deg: float) -> tuple[float, float, float, float]:
+    """Yaw, then 90 degrees down: the product of two half turns."""
+    half, down = math.radians(yaw_deg) / 2.0, math.radians(-90.0) / 2.0
+    c, s, cd, sd = math.cos(half), math.sin(half), math.cos(down), math.sin(down)
+    return (c * cd, -s * sd, c * sd, s * cd)
+
+
+@pytest.mark.parametrize(
+    ("flags", "of_body"),
+    [
+        (0, True),
+        (mavlink.GIMBAL_DEVICE_FLAGS_YAW_IN_VEHICLE_FRAME, True),
+        (mavlink.GIMBAL_DEVICE_FLAGS_YAW_IN_VEHICLE_FRAME | mavlink.GIMBAL_DEVICE_FLAGS_YAW_LOCK, True),
+        (mavlink.GIMBAL_DEVICE_FLAGS_YAW_IN_EARTH_FRAME, False),
+        (mavlink.GIMBAL_DEVICE_FLAGS_YAW_LOCK, False),
+    ],
+)
+def test_where_a_gimbal_points(known: Rig, flags: int, of_body: bool) -> None:
+    camera = _camera(known.hear(known.autopilot.pack(_gimbal(flags, _down(62.0)))))
+    assert (camera.roll_deg, camera.pitch_deg, camera.yaw_deg) == pytest.approx((0.0, 0.0, 62.0), abs=1e-4)
+    assert (camera.of_body, camera.source) == (of_body, GimbalSource.GIMBAL_DEVICE)
+
+
+def test_a_quaternion_that_is_none_says_nothing(known: Rig) -> None:
+    for q in ((0.0, 0.0, 0.0, 0.0), (math.nan, 0.0, 0.0, 0.0), (3.0, 0.0, 0.0, 0.0), (math.inf, 0.0, 0.0, 0.0)):
+        heard = known.hear(known.autopilot.pack(_gimbal(0, q)))
+        assert not [one for one in heard if isinstance(one, CameraAttitude)]
+
+
+def test_a_gimbal_on_the_same_bus_is_not_the_autopilot(known: Rig) -> None:
+    gimbal = Autopilot(component=mavlink.MAV_COMP_ID_GIMBAL)
+    assert known.hear(gimbal.pack(_gimbal(0, _down(0.0)))) == []
+
+
+@pytest.mark.parametrize("source", list(GimbalSource))
+def test_the_gimbals_stream_is_asked_for_where_one_carries_the_camera(source: GimbalSource) -> None:
+    rig = Rig()
+    rig.link = MavlinkLink(rig.transport, rig.clock, component_id=191, gimbal=source)
+    rig.hear(rig.autopilot.heartbeat())
+    asked = {message.param1 for message in rig.sent("COMMAND_LONG")}  # type: ignore[attr-defined]
+    assert asked == {*STREAM_RATES_HZ, GIMBAL_STREAMS[source]}

@@ -6,10 +6,13 @@ import math
 
 import pytest
 
+from tilefix.gates import state_refusal
 from tilefix.links.height import isa_altitude_m
 from tilefix.links.messages import (
     Attitude,
     AutopilotTime,
+    CameraAttitude,
+    GimbalSource,
     GnssReceiver,
     GroundRange,
     Heartbeat,
@@ -17,7 +20,8 @@ from tilefix.links.messages import (
     Pressure,
     Rebooted,
 )
-from tilefix.links.vehicle import GNSS_BACK_NS, GNSS_SILENCE_NS, HeightSettings, Vehicle
+from tilefix.links.vehicle import GNSS_BACK_NS, GNSS_SILENCE_NS, GimbalSettings, HeightSettings, Vehicle
+from tilefix.types import Reason
 
 S = 1_000_000_000
 HPA = 954.61  # 500 m in the standard atmosphere
@@ -107,6 +111,63 @@ def test_terrain_needs_the_height_above_sea_level_and_baro_never_asks_for_it(
     state = vehicle.state_at(2 * S)
     assert (state.agl_m is not None, state.agl_sigma_m is not None) == (over_ground, over_ground)
     assert (state.amsl_m is not None, state.amsl_sigma_m is not None) == (over_sea, over_sea)
+
+
+def _gimballed(source: GimbalSource, *, of_body: bool, until_s: float = 2.0) -> Vehicle:
+    """A body that rolls 20 degrees and turns at 10 degrees a second from north; the gimbal holds 5 degrees ahead, 40
+    degrees to the right."""
+    vehicle = Vehicle(gimbal=GimbalSource.GIMBAL_DEVICE)
+    for tick in range(round(until_s * 50) + 1):
+        at_ns = tick * S // 50
+        vehicle.take(Attitude(at_ns, 20.0, 0.0, tick / 5.0))
+        if tick % 5 == 0:
+            yaw_deg = 40.0 if of_body else 40.0 + tick / 5.0
+            vehicle.take(CameraAttitude(at_ns, 0.0, 5.0, yaw_deg, of_body, source))
+    return vehicle
+
+
+@pytest.mark.parametrize("of_body", [True, False])
+def test_a_gimbal_stands_in_for_the_body(of_body: bool) -> None:
+    state = _gimballed(GimbalSource.GIMBAL_DEVICE, of_body=of_body).state_at(17 * S // 10)
+    assert (state.roll_deg, state.pitch_deg, state.yaw_deg) == pytest.approx((0.0, 5.0, 57.0))
+    assert state.lean_deg == pytest.approx(20.0)
+
+
+def test_without_a_gimbal_its_messages_mean_nothing() -> None:
+    vehicle = _flown(Vehicle())
+    vehicle.take(CameraAttitude(2 * S, 0.0, 5.0, 40.0, True, GimbalSource.GIMBAL_DEVICE))
+    state = vehicle.state_at(2 * S)
+    assert (state.roll_deg, state.pitch_deg, state.yaw_deg, state.lean_deg) == (0.0, 0.0, 30.0, None)
+
+
+def test_a_gimbal_that_is_silent_stale_or_another_leaves_no_attitude() -> None:
+    other = _gimballed(GimbalSource.MOUNT_ORIENTATION, of_body=True)
+    assert other.state_at(S).roll_deg is None
+    assert other.attitude_newest_ns is None
+    vehicle = _gimballed(GimbalSource.GIMBAL_DEVICE, of_body=True)
+    assert vehicle.attitude_newest_ns == 2 * S
+    vehicle.take(Attitude(23 * S // 10, 20.0, 0.0, 20.0))
+    assert vehicle.attitude_newest_ns == 2 * S
+    assert vehicle.state_at(209 * S // 100).pitch_deg == 5.0
+    state = vehicle.state_at(23 * S // 10)
+    assert (state.roll_deg, state.pitch_deg, state.yaw_deg) == (None, None, None)
+    assert state.lean_deg == pytest.approx(20.0)
+    assert state_refusal(state) is Reason.NO_ATTITUDE
+    vehicle.take(Rebooted(24 * S // 10))
+    assert vehicle.attitude_newest_ns is None
+
+
+def test_a_yaw_that_begins_to_count_from_north_forgets_those_from_the_nose() -> None:
+    vehicle = _gimballed(GimbalSource.GIMBAL_DEVICE, of_body=True)
+    vehicle.take(CameraAttitude(2 * S + 1, 0.0, 5.0, 170.0, False, GimbalSource.GIMBAL_DEVICE))
+    assert vehicle.state_at(2 * S + 1).yaw_deg == pytest.approx(170.0)
+    assert vehicle.state_at(S).yaw_deg is None
+
+
+def test_the_range_is_made_vertical_by_the_body_not_by_the_gimbal() -> None:
+    vehicle = _gimballed(GimbalSource.GIMBAL_DEVICE, of_body=True)
+    vehicle.take(GroundRange(2 * S, 100.0))
+    assert vehicle.agl_m(2 * S) == pytest.approx(100.0 * math.cos(math.radians(20.0)))
 
 
 def test_a_range_while_lying_on_the_side_is_no_height() -> None:
@@ -215,3 +276,9 @@ def test_what_is_not_finite_changes_nothing() -> None:
     vehicle.take(Pressure(21 * S // 10, math.nan))
     assert vehicle.agl_m(2 * S) is None
     assert vehicle.amsl_m(2 * S) == pytest.approx(540.0, abs=0.5)
+
+
+def test_the_gimbals_message_is_named_as_in_mavlink() -> None:
+    assert GimbalSettings().message is None
+    assert GimbalSettings("mount_orientation").message is GimbalSource.MOUNT_ORIENTATION
+    assert GimbalSettings("gimbal_device_attitude_status").message is GimbalSource.GIMBAL_DEVICE

@@ -13,10 +13,13 @@ from typing import Any
 
 from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
+from tilefix.camera import carrier_deg, rotation_deg, rotation_of
 from tilefix.links.framing import Framer
 from tilefix.links.messages import (
     Attitude,
     AutopilotTime,
+    CameraAttitude,
+    GimbalSource,
     GnssReceiver,
     GroundRange,
     HealthState,
@@ -41,6 +44,12 @@ STREAM_RATES_HZ = {
     mavlink.MAVLINK_MSG_ID_HOME_POSITION: 0.5,
     mavlink.MAVLINK_MSG_ID_SYSTEM_TIME: 1.0,
 }
+# Asked for only where a gimbal carries the camera.
+GIMBAL_STREAMS = {
+    GimbalSource.MOUNT_ORIENTATION: mavlink.MAVLINK_MSG_ID_MOUNT_ORIENTATION,
+    GimbalSource.GIMBAL_DEVICE: mavlink.MAVLINK_MSG_ID_GIMBAL_DEVICE_ATTITUDE_STATUS,
+}
+GIMBAL_RATE_HZ = 20.0
 _SECOND_NS = 1_000_000_000
 _TIMESYNC_EVERY_NS = _SECOND_NS
 # Streams are counted over this long; one that comes at less than half its rate is asked for again.
@@ -69,8 +78,19 @@ _NO_VEHICLES = (mavlink.MAV_TYPE_GCS, mavlink.MAV_TYPE_ONBOARD_CONTROLLER, mavli
 class MavlinkLink:
     """`tilefix.ports.AutopilotLink` over any transport."""
 
-    def __init__(self, transport: Transport, clock: Clock, *, component_id: int = DEFAULT_COMPONENT_ID) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        clock: Clock,
+        *,
+        component_id: int = DEFAULT_COMPONENT_ID,
+        gimbal: GimbalSource | None = None,
+    ) -> None:
+        """`gimbal`: the message that tells where the camera looks, if one does."""
         self._transport = transport
+        self._rates_hz = dict(STREAM_RATES_HZ)
+        if gimbal is not None:
+            self._rates_hz[GIMBAL_STREAMS[gimbal]] = GIMBAL_RATE_HZ
         self._clock = clock
         self._sender = mavlink.MAVLink(None, srcSystem=0, srcComponent=component_id)
         self._unpacker = mavlink.MAVLink(None)
@@ -85,6 +105,8 @@ class MavlinkLink:
         self._synced_ns: int | None = None
         self._decoders: dict[str, Callable[[Any, int], LinkMessage | None]] = {
             "ATTITUDE": self._attitude,
+            "MOUNT_ORIENTATION": self._mount_orientation,
+            "GIMBAL_DEVICE_ATTITUDE_STATUS": self._gimbal_device,
             "SCALED_PRESSURE": self._pressure,
             "GPS_RAW_INT": _receiver,
             "DISTANCE_SENSOR": self._range,
@@ -166,7 +188,7 @@ class MavlinkLink:
             self._send(mavlink.MAVLink_timesync_message(0, now_ns))
         if self._window_ns is None:
             self._optional_ns = now_ns
-            missing = list(STREAM_RATES_HZ)
+            missing = list(self._rates_hz)
         elif now_ns - self._window_ns >= _STREAM_WINDOW_NS:
             missing = self._missing_streams(now_ns, (now_ns - self._window_ns) / _SECOND_NS)
         else:
@@ -174,12 +196,12 @@ class MavlinkLink:
         self._window_ns = now_ns
         self._counts.clear()
         for message_id in missing:
-            interval_us = 1e6 / STREAM_RATES_HZ[message_id]
+            interval_us = 1e6 / self._rates_hz[message_id]
             request = (mavlink.MAV_CMD_SET_MESSAGE_INTERVAL, 0, message_id, interval_us, 0, 0, 0, 0, 0)
             self._send(mavlink.MAVLink_command_long_message(*self._vehicle, *request))
 
     def _missing_streams(self, now_ns: int, seconds: float) -> list[int]:
-        slow = [one for one, rate in STREAM_RATES_HZ.items() if self._counts.get(one, 0) < 0.5 * rate * seconds]
+        slow = [one for one, rate in self._rates_hz.items() if self._counts.get(one, 0) < 0.5 * rate * seconds]
         if now_ns - self._optional_ns >= _OPTIONAL_EVERY_NS:
             self._optional_ns = now_ns
             return slow
@@ -189,6 +211,30 @@ class MavlinkLink:
         at_ns = self._local_ns(message.time_boot_ms, now_ns)
         angles = [math.degrees(angle) for angle in (message.roll, message.pitch, message.yaw)]
         return Attitude(at_ns, *angles) if all(map(math.isfinite, angles)) else None
+
+    def _mount_orientation(self, message: Any, now_ns: int) -> LinkMessage | None:
+        """Roll and pitch against the horizon; of its two yaws the one from the nose, where it is known: the body's own
+        comes more often than either."""
+        of_body = math.isfinite(message.yaw)
+        angles = (message.roll, message.pitch, message.yaw if of_body else message.yaw_absolute)
+        if not all(map(math.isfinite, angles)):
+            return None
+        carrier = carrier_deg(rotation_deg(*angles))
+        at_ns = self._local_ns(message.time_boot_ms, now_ns)
+        return CameraAttitude(at_ns, *carrier, of_body, GimbalSource.MOUNT_ORIENTATION)
+
+    def _gimbal_device(self, message: Any, now_ns: int) -> LinkMessage | None:
+        """The flags say what yaw counts from; where they do not, a locked yaw is one from north."""
+        length = math.hypot(*message.q)
+        if not (math.isfinite(length) and abs(length - 1.0) < 0.1):
+            return None
+        of_body = not message.flags & mavlink.GIMBAL_DEVICE_FLAGS_YAW_IN_EARTH_FRAME and (
+            bool(message.flags & mavlink.GIMBAL_DEVICE_FLAGS_YAW_IN_VEHICLE_FRAME)
+            or not message.flags & mavlink.GIMBAL_DEVICE_FLAGS_YAW_LOCK
+        )
+        carrier = carrier_deg(rotation_of(*message.q))
+        at_ns = self._local_ns(message.time_boot_ms, now_ns)
+        return CameraAttitude(at_ns, *carrier, of_body, GimbalSource.GIMBAL_DEVICE)
 
     def _pressure(self, message: Any, now_ns: int) -> LinkMessage | None:
         return Pressure(self._local_ns(message.time_boot_ms, now_ns), float(message.press_abs))

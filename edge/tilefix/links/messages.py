@@ -19,6 +19,28 @@ class Attitude:
     yaw_deg: float
 
 
+class GimbalSource(enum.Enum):
+    """The message that tells where a gimbal looks; the value is its name in MAVLink."""
+
+    MOUNT_ORIENTATION = "mount_orientation"
+    GIMBAL_DEVICE = "gimbal_device_attitude_status"
+
+
+@dataclass(frozen=True, slots=True)
+class CameraAttitude:
+    """Where a gimbal holds the camera: the attitude of a body that would carry it looking straight down, degrees.
+
+    `of_body`: the yaw counts from the vehicle's nose; else clockwise from true north.
+    """
+
+    at_ns: int
+    roll_deg: float
+    pitch_deg: float
+    yaw_deg: float
+    of_body: bool
+    source: GimbalSource
+
+
 @dataclass(frozen=True, slots=True)
 class Pressure:
     """Static air pressure, hPa."""
@@ -88,7 +110,9 @@ class Rebooted:
     at_ns: int
 
 
-LinkMessage = Attitude | Pressure | GnssReceiver | GroundRange | Home | AutopilotTime | Heartbeat | Rebooted
+LinkMessage = (
+    Attitude | CameraAttitude | Pressure | GnssReceiver | GroundRange | Home | AutopilotTime | Heartbeat | Rebooted
+)
 
 
 @dataclass(frozen=True, slots=True)

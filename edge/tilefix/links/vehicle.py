@@ -14,6 +14,8 @@ from tilefix.links.height import PressureAltitude
 from tilefix.links.messages import (
     Attitude,
     AutopilotTime,
+    CameraAttitude,
+    GimbalSource,
     GnssReceiver,
     GroundRange,
     Heartbeat,
@@ -63,15 +65,38 @@ class HeightSettings:
     anchor: str = chosen("gnss", "ground")
 
 
+@dataclass(frozen=True)
+class GimbalSettings:
+    """Whether a gimbal carries the camera: `source` names the message that tells where it looks (see `GimbalSource`),
+    or is `none` for a camera that is fixed to the body. The mount then stands between gimbal and camera."""
+
+    source: str = chosen("none", *(one.value for one in GimbalSource))
+
+    @property
+    def message(self) -> GimbalSource | None:
+        """The message, `None` for a fixed camera."""
+        return None if self.source == "none" else GimbalSource(self.source)
+
+
 class Vehicle:
     """What the link told, and what follows from it for one instant."""
 
-    def __init__(self, settings: HeightSettings | None = None, *, receiver_is_ours: bool = False) -> None:
-        """`receiver_is_ours`: the receiver that the autopilot reports is the position that tilefix itself sends
-        (gps_id 0), so that it proves nothing."""
+    def __init__(
+        self,
+        settings: HeightSettings | None = None,
+        *,
+        gimbal: GimbalSource | None = None,
+        receiver_is_ours: bool = False,
+    ) -> None:
+        """`gimbal`: the message that tells where the camera looks, for one that a gimbal carries. `receiver_is_ours`:
+        the receiver that the autopilot reports is the position that tilefix itself sends (gps_id 0), so that it proves
+        nothing."""
         self._settings = settings or HeightSettings()
         self._receiver_is_ours = receiver_is_ours
         self._attitudes = AttitudeHistory()
+        self._gimbal = gimbal
+        # Two histories: an angle from the nose and one from north have nothing between them.
+        self._carriers = {of_body: AttitudeHistory() for of_body in (True, False)}
         self._altitude = PressureAltitude()
         self._range: GroundRange | None = None
         self._home: Home | None = None
@@ -87,6 +112,11 @@ class Vehicle:
         self._heard_ns = max(message.at_ns, self._heard_ns or message.at_ns)
         if isinstance(message, Attitude):
             self._attitudes.add(message)
+        elif isinstance(message, CameraAttitude):
+            if message.source is self._gimbal:
+                angles = (message.roll_deg, message.pitch_deg, message.yaw_deg)
+                self._carriers[message.of_body].add(Attitude(message.at_ns, *angles))
+                self._carriers[not message.of_body].clear()
         elif isinstance(message, Pressure):
             self._take_pressure(message)
         elif isinstance(message, GnssReceiver):
@@ -99,6 +129,8 @@ class Vehicle:
             self._take_time(message)
         elif isinstance(message, Rebooted):
             self._attitudes.clear()
+            for carrier in self._carriers.values():
+                carrier.clear()
             self._altitude.restart()
             self._range = None
             self._unix_minus_local_ns = None
@@ -151,8 +183,26 @@ class Vehicle:
 
     @property
     def attitude_newest_ns(self) -> int | None:
-        """The instant of the newest attitude."""
-        return self._attitudes.newest_ns
+        """The instant up to which the camera's attitude is known."""
+        newest_ns = self._attitudes.newest_ns
+        if self._gimbal is None or newest_ns is None:
+            return newest_ns
+        told_ns = [ns for one in self._carriers.values() if (ns := one.newest_ns) is not None]
+        return min(newest_ns, *told_ns) if told_ns else None
+
+    def _carrier_at(self, at_ns: int) -> Attitude | None:
+        """The attitude of what carries the camera; `None` without one that is fresh."""
+        body = self._attitudes.at(at_ns)
+        if self._gimbal is None:
+            return body
+        carrier = self._carriers[False].at(at_ns)
+        if carrier is not None:
+            return carrier
+        carrier = self._carriers[True].at(at_ns)
+        if carrier is None or body is None:
+            return None
+        yaw_deg = (carrier.yaw_deg + body.yaw_deg + 180.0) % 360.0 - 180.0
+        return Attitude(at_ns, carrier.roll_deg, carrier.pitch_deg, yaw_deg)
 
     def gnss_available(self, now_ns: int) -> bool:
         """True while the receiver has a fix: lost at once, back only after it was good for a while."""
@@ -229,16 +279,21 @@ class Vehicle:
 
     def state_at(self, at_ns: int) -> VehicleState:
         """What the localizer may know of the vehicle at an exposure."""
-        attitude = self._attitudes.at(at_ns)
+        attitude, body = self._carrier_at(at_ns), self._attitudes.at(at_ns)
         amsl_m, amsl_sigma_m = None, None
         if self._settings.source in ("auto", "terrain"):
             amsl_m, amsl_sigma_m = self.amsl_m(at_ns), self.amsl_sigma_m(at_ns)
             if amsl_sigma_m is not None:
                 amsl_sigma_m = math.hypot(amsl_sigma_m, self._settings.terrain_sigma_m)
         heights = (*self._agl(at_ns), amsl_m, amsl_sigma_m)
+        lean_deg = None
+        if self._gimbal is not None and body is not None:
+            upright = math.cos(math.radians(body.roll_deg)) * math.cos(math.radians(body.pitch_deg))
+            lean_deg = math.degrees(math.acos(upright))
         if attitude is None:
-            return VehicleState(at_ns, None, None, None, *heights)
-        return VehicleState(at_ns, attitude.roll_deg, attitude.pitch_deg, attitude.yaw_deg, *heights)
+            return VehicleState(at_ns, None, None, None, *heights, lean_deg)
+        told = (attitude.roll_deg, attitude.pitch_deg, attitude.yaw_deg, *heights, lean_deg)
+        return VehicleState(at_ns, *told)
 
 
 def _between(earlier: GnssReceiver, later: GnssReceiver, at_ns: int) -> tuple[float, float] | None:
