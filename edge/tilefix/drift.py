@@ -1,8 +1,8 @@
 """How well pictures still match the map, against how they did when the flight began. Pure.
 
 The correlation of accepted matches is some place's own, another over woods than over a town; its mean over minutes is
-the map's, the season's and the lens's. Falling far below its start, it says that one of them changed: the map ends and
-older imagery begins, the sun went, the lens is dirty.
+the map's and the season's. Falling far below its start, it says that imagery of another year began. What the lens does
+shows less: frames that it spoils do not match at all, and those do not count here.
 """
 
 from __future__ import annotations
