@@ -148,6 +148,13 @@ class Belief:
         self._recent = np.zeros_like(self._log)
         self._normalise()
 
+    def reconsider(self) -> None:
+        """Forgets what spoke against places: it was looked at wrongly."""
+        self._gathered = np.maximum(self._gathered, 0.0)
+        self._recent = np.maximum(self._recent, 0.0)
+        self._nowhere = math.log(NOWHERE_PRIOR)
+        self._normalise()
+
     def _normalise(self) -> None:
         top = max(float(self._log.max()), self._nowhere)
         mass = self._log - np.float32(top)

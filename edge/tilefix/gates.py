@@ -117,6 +117,15 @@ def _disc(diameter_px: float) -> UInt8Array:
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
 
 
+def lean_mps2(state: VehicleState) -> tuple[float, float]:
+    """Forward and right, the acceleration that a vehicle leaning so would have without drag; zero when unknown."""
+    if state_refusal(replace(state, yaw_deg=0.0, agl_m=1.0)) is not None:
+        return 0.0, 0.0
+    assert state.roll_deg is not None and state.pitch_deg is not None  # noqa: PT018
+    roll, pitch = (math.radians(min(max(angle, -60.0), 60.0)) for angle in (state.roll_deg, state.pitch_deg))
+    return -GRAVITY_MPS2 * math.tan(pitch), GRAVITY_MPS2 * math.tan(roll)
+
+
 @dataclass(frozen=True, slots=True)
 class _Still:
     """A picture that later ones may repeat. `detail`: zero mean, length 1. `px_per_rad`: focal length, reduced."""

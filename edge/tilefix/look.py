@@ -9,6 +9,7 @@ from tilefix.camera import CameraModel, Mount
 from tilefix.gates import MIN_SIDE_PX, picture_refusal, state_refusal
 from tilefix.ground import Place, ground_below
 from tilefix.mappackage import MapPackage
+from tilefix.motion import Placed
 from tilefix.rectify import Patch, PreparedFrame, Rectifier, View
 from tilefix.register import MAX_TEMPLATE_PX, MapCorrelator, Template
 from tilefix.settings import LocalizerSettings
@@ -18,6 +19,7 @@ from tilefix.types import Frame, Reason, VehicleState
 TEMPLATE_PX = 176  # side of the square with the footprint's area at the registration level
 MIN_TEMPLATE_PX = 48  # fewer pixels of ground than this say too little
 MAX_FACTOR = 16
+FINE_GSD_M = 0.6  # finer than this, the pixels hold little that lasts
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +28,11 @@ class Look:
 
     `prepared`: in grey, which is all that registration asks for. `template`: the ground in view, `size_px` a side,
     centred `offset_m`, east and north, from the point below the camera.
-    `attitude_sigma_m`: how far the attitude's noise throws it on the ground; `bias_sigma_m`: constant errors of mount
-    and map. `turn_deg`, `scale`: the heading and height errors already taken out. `height_sigma`: standard deviation of
-    the height, relative; 0 where nobody stated one. `state`, `terrain`: what the view was made from.
+    `attitude_sigma_m`: how far the attitude's error throws it on the ground; `bias_sigma_m`: that, with the constant
+    errors of mount and map. `turn_deg`, `scale`: the heading and height errors already taken out; `turned_deg`,
+    `scaled`: those that only the template has taken out beside them. `height_sigma`: standard deviation of the height,
+    relative; 0 where nobody stated one. `state`, `terrain`: what the view was made from. `half`, `fine`: the map at
+    half the sampling, and at the finest that the frame and the map both hold (`None` where this level is that).
     """
 
     frame: Frame
@@ -37,6 +41,8 @@ class Look:
     view: View
     offset_m: tuple[float, float]
     correlator: MapCorrelator
+    half: MapCorrelator
+    fine: MapCorrelator | None
     size_px: int
     template: Template
     attitude_sigma_m: float
@@ -46,6 +52,8 @@ class Look:
     state: VehicleState
     terrain: Terrain | None = None
     height_sigma: float = 0.0
+    turned_deg: float = 0.0
+    scaled: float = 1.0
 
     def at(self, east_m: float, north_m: float) -> Look:
         """The same frame, had the vehicle been over that place: the terrain there, and the height above it."""
@@ -71,12 +79,32 @@ class Look:
 
     def turned(self, turn_deg: float, scale: float) -> Template:
         """The template had the heading been `turn_deg` larger and the height `scale` times as large."""
-        gsd_m = self.correlator.level.gsd_m
-        return Template(
-            self.prepared.patch(
-                self.view, gsd_m=gsd_m, size_px=self.size_px, centre_m=self.offset_m, turn_deg=turn_deg, scale=scale
-            )
+        return Template(self.cut(self.correlator.level.gsd_m, self.size_px, turn_deg, scale))
+
+    def cut(self, gsd_m: float, size_px: int, turn_deg: float, scale: float) -> Patch:
+        """The ground in view at any sampling, under an error of heading and height."""
+        return self.prepared.patch(
+            self.view, gsd_m=gsd_m, size_px=size_px, centre_m=self.offset_m, turn_deg=turn_deg, scale=scale
         )
+
+    def under(self, turn_deg: float, scale: float) -> Look:
+        """The same with a template `turned` so."""
+        return replace(self, template=self.turned(turn_deg, scale), turned_deg=turn_deg, scaled=scale)
+
+    def placed(self, gsd_m: float) -> Placed:
+        """The template for measuring motion, at that sampling."""
+        own_m = self.correlator.level.gsd_m
+        if math.isclose(own_m, gsd_m):
+            return Placed(self.template, *self.offset_m, own_m)
+        size_px = round(self.size_px * own_m / gsd_m) // 2 * 2 + 1
+        return Placed(Template(self.cut(gsd_m, size_px, self.turned_deg, self.scaled)), *self.offset_m, gsd_m)
+
+    def coarser(self, min_side_px: int) -> tuple[MapCorrelator, int]:
+        """The next coarser level and the patch's side there; this level where it would have too few pixels."""
+        size_px = self.size_px // 4 * 2 + 1
+        if size_px < min_side_px:
+            return self.correlator, self.size_px
+        return self.half, size_px
 
 
 class Looker:
@@ -87,7 +115,7 @@ class Looker:
         self._camera, self._mount = camera, mount
         self._settings = settings
         self._rectifier = Rectifier(camera, mount)
-        self._correlator: MapCorrelator | None = None
+        self._correlators: dict[int, MapCorrelator] = {}
 
     def look(
         self, frame: Frame, state: VehicleState, turn_deg: float, scale: float, place: Place | None = None
@@ -121,9 +149,13 @@ class Looker:
         prepared = self._rectifier.prepare(frame.image, view.agl_m, gsd_m, grey=True)
         if refusal := picture_refusal(prepared.image):
             return refusal
+        half, fine = self._correlator(2 * correlator.factor), self._fine(view, correlator.factor)
+        # No others are kept, so that memory is bounded whatever heights are flown.
+        self._correlators = {one.factor: one for one in (fine, correlator, half) if one is not None}
         centre_m = view.centre_m
         patch = prepared.patch(view, gsd_m=gsd_m, size_px=size_px, centre_m=centre_m)
         s = self._settings
+        attitude_m = view.agl_m * math.tan(math.radians(s.attitude_sigma_deg))
         return Look(
             frame,
             self._rectifier,
@@ -131,10 +163,12 @@ class Looker:
             view,
             centre_m,
             correlator,
+            half,
+            fine,
             size_px,
             Template(patch),
-            view.agl_m * math.tan(math.radians(s.attitude_sigma_deg)),
-            math.hypot(view.agl_m * math.tan(math.radians(s.mount_sigma_deg)), s.map_sigma_m),
+            attitude_m,
+            math.hypot(attitude_m, view.agl_m * math.tan(math.radians(s.mount_sigma_deg)), s.map_sigma_m),
             turn_deg,
             scale,
             state,
@@ -155,8 +189,19 @@ class Looker:
         size_px = min(16 * math.ceil(view.extent_m / (gsd_m * factor) / 16) + 1, MAX_TEMPLATE_PX)
         if side_px / factor > MAX_TEMPLATE_PX:
             return None
-        if self._correlator is None or self._correlator.factor != factor:
-            # One at a time, so that what is kept of the map is bounded whatever heights are flown.
+        return self._correlator(factor), size_px
+
+    def _fine(self, view: View, coarse: int) -> MapCorrelator | None:
+        """The finest level that the frame's own pixels fill."""
+        enough_m = max(FINE_GSD_M, view.agl_m / max(self._rectifier.camera.fx, self._rectifier.camera.fy))
+        factor = coarse
+        while factor > 1 and self._package.grid.gsd_m * factor / 2 >= 0.75 * enough_m:
+            factor //= 2
+        return None if factor == coarse else self._correlator(factor)
+
+    def _correlator(self, factor: int) -> MapCorrelator:
+        """The map at that level."""
+        if factor not in self._correlators:
             package = self._package
-            self._correlator = MapCorrelator(package.imagery, package.coverage, package.grid, factor)
-        return self._correlator, size_px
+            self._correlators[factor] = MapCorrelator(package.imagery, package.coverage, package.grid, factor)
+        return self._correlators[factor]

@@ -53,7 +53,7 @@ class Searcher:
 
     def __init__(self, tile_centres_m: Float32Array, budget_px: int) -> None:
         self._centres = tile_centres_m
-        self._blocks_per_frame = max(1, budget_px // (BLOCK_PX * BLOCK_PX))
+        self._budget_px = budget_px
 
     def everywhere(
         self,
@@ -70,7 +70,7 @@ class Searcher:
         tiles = self._tiles_on_cells(belief, patch_offset_m, tile_evidence)
         surfaces = [
             correlator.search_block(template, block)
-            for block in self._blocks(correlator, patch_offset_m, belief, tiles)
+            for block in likely_blocks(correlator, patch_offset_m, belief, tiles, self._budget_px)
         ]
         return gather(surfaces, patch_offset_m, belief, tiles)
 
@@ -95,24 +95,41 @@ class Searcher:
         out[np.ix_(on_rows, on_columns)] = np.where(np.isfinite(found), found, np.nan)
         return out
 
-    def _blocks(
-        self, correlator: MapCorrelator, patch_offset_m: tuple[float, float], belief: Belief, tiles: Float32Array
-    ) -> list[Block]:
-        level = correlator.level
-        corners = correlator.blocks
-        if len(corners) <= self._blocks_per_frame:
-            return corners
-        promise = belief.log_posterior() + np.nan_to_num(tiles, nan=0.0)
 
-        def best(corner: Block) -> float:
-            west, north = level.to_local(corner[0] - 0.5, corner[1] - 0.5)
-            side_m = BLOCK_PX * level.gsd_m
-            top, left = belief.cell_of(west - patch_offset_m[0], north - patch_offset_m[1])
-            bottom, right = belief.cell_of(west - patch_offset_m[0] + side_m, north - patch_offset_m[1] - side_m)
-            cells = promise[max(top, 0) : max(bottom + 1, 0), max(left, 0) : max(right + 1, 0)]
-            return float(cells.max()) if cells.size else -np.inf
+def likely_blocks(
+    correlator: MapCorrelator,
+    patch_offset_m: tuple[float, float],
+    belief: Belief,
+    tiles: Float32Array | None,
+    budget_px: int,
+) -> list[Block]:
+    """The blocks of the map to search within a budget: all when it suffices, else the likeliest, best first.
 
-        return sorted(corners, key=best, reverse=True)[: self._blocks_per_frame]
+    `tiles`: evidence on the belief's cells beside the belief itself. At least one block.
+    """
+    level = correlator.level
+    corners = correlator.blocks
+    if level.width_px * level.height_px <= budget_px:
+        return corners
+    promise = belief.log_posterior()
+    if tiles is not None:
+        promise = promise + np.nan_to_num(tiles, nan=0.0)
+
+    def best(corner: Block) -> float:
+        west, north = level.to_local(corner[0] - 0.5, corner[1] - 0.5)
+        side_m = BLOCK_PX * level.gsd_m
+        top, left = belief.cell_of(west - patch_offset_m[0], north - patch_offset_m[1])
+        bottom, right = belief.cell_of(west - patch_offset_m[0] + side_m, north - patch_offset_m[1] - side_m)
+        cells = promise[max(top, 0) : max(bottom + 1, 0), max(left, 0) : max(right + 1, 0)]
+        return float(cells.max()) if cells.size else -np.inf
+
+    taken: list[Block] = []
+    for column, row in sorted(corners, key=best, reverse=True):
+        budget_px -= min(BLOCK_PX, level.width_px - column) * min(BLOCK_PX, level.height_px - row)
+        if taken and budget_px < 0:
+            break
+        taken.append((column, row))
+    return taken
 
 
 def _spacing(centres: Float32Array) -> float:

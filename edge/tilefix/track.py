@@ -13,36 +13,59 @@ from tilefix.types import Covariance, Float64Array
 
 # Share of the newest innovation in the running estimate of the attitude's noise: about the last twenty frames count.
 NOISE_MEMORY = 0.05
+# Most of an attitude's error is slow: it wanders in about this time, and is no noise of one picture.
+ATTITUDE_WANDERS_S = 30.0
+LEAN_MEMORY_S = 4.0  # a lean that lasts is one against wind and drag, one that comes and goes accelerates
+STEADY_SHARE = 0.2  # of the usual acceleration, while the lean is steady and the motion as predicted
+LEAN_SHARE = 0.7  # of the acceleration that a change of lean tells
+SURPRISE_MEMORY_S = 1.0
+SURPRISING = 3.0  # times as far off as predicted, squared: then the vehicle manoeuvres
+MANOEUVRE_MPS2 = 2.0
+DOUBTED = 25.0  # squared Mahalanobis distance of a motion that a vehicle cannot make
 
 
 class Odometry:
     """Position and velocity from the camera's motion: a constant-velocity Kalman filter with white acceleration.
 
-    State: east, north (metres since the start), and their velocities. `raw` is the plain sum of motions. The attitude
-    noise is estimated from the innovations (Mehra, *On the identification of variances and adaptive Kalman filtering*,
-    1970), never above what is stated: a steadier attitude than stated makes velocity sharper, a turn never blunter.
+    State: east, north (metres since the start), and their velocities. `raw` is the plain sum of motions. An attitude
+    error that wanders moves the raw position like a random walk; what jumps from picture to picture is white noise on
+    it, estimated from the innovations (Mehra, *On the identification of variances and adaptive Kalman filtering*,
+    1970), never above what is stated. Acceleration is that of steady flight, and more when the lean changes or the
+    innovations outgrow what was predicted.
     """
 
     def __init__(self, acceleration_mps2: float) -> None:
         self._usual_mps2 = self._acceleration_mps2 = acceleration_mps2
         self._attitude_share = 1.0  # of the stated attitude variance
+        self._surprise = 1.0  # squared innovation over what was predicted, lately
+        self._usual_lean: Float64Array | None = None
         self.raw_east_m = self.raw_north_m = 0.0
         self._state = np.zeros(4)
         self._covariance = np.diag([0.0, 0.0, 900.0, 900.0])
         self.has_velocity = False
 
+    def lean(self, forward_mps2: float, right_mps2: float, seconds: float) -> None:
+        """Takes in how the vehicle leans: g times the tangent of pitch and roll."""
+        now = np.array([forward_mps2, right_mps2])
+        if self._usual_lean is None:
+            self._usual_lean = now
+        self._usual_lean = self._usual_lean + min(1.0, seconds / LEAN_MEMORY_S) * (now - self._usual_lean)
+        change_mps2 = float(np.hypot(*(now - self._usual_lean)))
+        manoeuvre_mps2 = MANOEUVRE_MPS2 if self._surprise > SURPRISING else 0.0
+        self._acceleration_mps2 = max(STEADY_SHARE * self._usual_mps2, LEAN_SHARE * change_mps2, manoeuvre_mps2)
+
     def expect(self, acceleration_mps2: float) -> None:
-        """Takes the vehicle to accelerate by so much from here on, but no less than usual."""
+        """Takes the vehicle to accelerate by so much while nothing is seen, but no less than usual."""
         self._acceleration_mps2 = max(acceleration_mps2, self._usual_mps2)
 
     def propagate(self, seconds: float) -> None:
         """Moves the filter on in time."""
-        self._state, self._covariance = self._ahead(seconds)
+        self._state, self._covariance = self._ahead(seconds, self._acceleration_mps2)
 
-    def _ahead(self, seconds: float) -> tuple[Float64Array, Float64Array]:
+    def _ahead(self, seconds: float, acceleration_mps2: float) -> tuple[Float64Array, Float64Array]:
         transition = np.eye(4)
         transition[0, 2] = transition[1, 3] = seconds
-        q = self._acceleration_mps2**2
+        q = acceleration_mps2**2
         noise = np.zeros((4, 4))
         for axis in (0, 1):
             noise[axis, axis] = q * seconds**3 / 3.0
@@ -50,18 +73,43 @@ class Odometry:
             noise[axis + 2, axis + 2] = q * seconds
         return transition @ self._state, transition @ self._covariance @ transition.T + noise
 
-    def observe(self, east_m: float, north_m: float, attitude_sigma_m: float, motion_sigma_m: float) -> None:
-        """Adds one camera motion. `attitude_sigma_m`: how far attitude noise throws one picture."""
+    def believes(self, east_m: float, north_m: float, seconds: float, attitude_sigma_m: float, sigma_m: float) -> bool:
+        """False for a motion over the next `seconds` that no vehicle with this velocity makes."""
+        if not self.has_velocity:
+            return True
+        state, covariance = self._ahead(seconds, self._acceleration_mps2)
+        off = np.array([self.raw_east_m + east_m, self.raw_north_m + north_m]) - state[:2]
+        # Any manoeuvre may begin just now, and a picture's attitude may be off as far as it is stated to be.
+        spread = covariance[:2, :2] + (
+            sigma_m**2 + _wander_m2(attitude_sigma_m, seconds) + self._white_m2(attitude_sigma_m)
+            + (0.5 * MANOEUVRE_MPS2 * seconds**2) ** 2
+        ) * np.eye(2)  # fmt: skip
+        return float(off @ np.linalg.solve(spread, off)) <= DOUBTED
+
+    def _white_m2(self, attitude_sigma_m: float) -> float:
+        return min(self._attitude_share, 1.0) * attitude_sigma_m**2
+
+    def doubt(self) -> None:
+        """Forgets the velocity: what the camera shows contradicts it."""
+        self._covariance[2:, 2:] = 900.0 * np.eye(2)
+
+    def observe(
+        self, east_m: float, north_m: float, attitude_sigma_m: float, motion_sigma_m: float, seconds: float = 0.0
+    ) -> None:
+        """Adds one camera motion over the last `seconds`. `attitude_sigma_m`: how far the attitude's error throws a
+        picture."""
         self.raw_east_m += east_m
         self.raw_north_m += north_m
-        measured = np.array([self.raw_east_m, self.raw_north_m])
-        innovation = measured - self._state[:2]
+        self._covariance[:2, :2] += (motion_sigma_m**2 + _wander_m2(attitude_sigma_m, seconds)) * np.eye(2)
+        innovation = np.array([self.raw_east_m, self.raw_north_m]) - self._state[:2]
+        predicted_m2 = 0.5 * float(np.trace(self._covariance[:2, :2]))
         if self.has_velocity:
-            predicted_m2 = 0.5 * float(np.trace(self._covariance[:2, :2])) + motion_sigma_m**2
-            surplus_m2 = 0.5 * float(innovation @ innovation) - predicted_m2
-            share = min(max(surplus_m2 / max(attitude_sigma_m, 1e-6) ** 2, 0.0), 4.0)
+            found_m2 = 0.5 * float(innovation @ innovation)
+            share = min(max((found_m2 - predicted_m2) / max(attitude_sigma_m, 1e-6) ** 2, 0.0), 4.0)
             self._attitude_share += NOISE_MEMORY * (share - self._attitude_share)
-        noise = (min(self._attitude_share, 1.0) * attitude_sigma_m**2 + motion_sigma_m**2) * np.eye(2)
+            ratio = min(found_m2 / max(predicted_m2 + self._white_m2(attitude_sigma_m), 1e-9), 25.0)
+            self._surprise += min(1.0, max(seconds, 0.1) / SURPRISE_MEMORY_S) * (ratio - self._surprise)
+        noise = (self._white_m2(attitude_sigma_m) + 1e-6) * np.eye(2)
         gain = self._covariance[:, :2] @ np.linalg.inv(self._covariance[:2, :2] + noise)
         self._state = self._state + gain @ innovation
         covariance = self._covariance - gain @ self._covariance[:2, :]
@@ -82,7 +130,10 @@ class Odometry:
 
     def at(self, seconds_ahead: float) -> tuple[Float64Array, Float64Array]:
         """State (4,) and covariance (4, 4) that many seconds ahead."""
-        return self._ahead(seconds_ahead) if seconds_ahead > 0.0 else (self._state, self._covariance)
+        if seconds_ahead <= 0.0:
+            return self._state, self._covariance
+        # Steady as it may fly now, a manoeuvre may begin.
+        return self._ahead(seconds_ahead, max(self._acceleration_mps2, self._usual_mps2))
 
     @property
     def velocity_mps(self) -> tuple[float, float]:
@@ -93,6 +144,11 @@ class Odometry:
         """Covariance of the velocity, m2/s2."""
         c = self._covariance
         return Covariance(float(c[2, 2]), float(c[2, 3]), float(c[3, 3]))
+
+
+def _wander_m2(attitude_sigma_m: float, seconds: float) -> float:
+    """Variance that a wandering attitude error adds to a motion over that time (Gauss-Markov, first order)."""
+    return 2.0 * attitude_sigma_m**2 * min(seconds / ATTITUDE_WANDERS_S, 1.0)
 
 
 class MapOffset:

@@ -12,6 +12,8 @@ from tilefix.look import Look
 from tilefix.register import MapCorrelator, Peak, Surface, Template, refine_peak, support
 from tilefix.settings import LocalizerSettings
 
+TRY_TURNS_DEG = (-12.0, -8.0, -4.0, 4.0, 8.0, 12.0)
+TRY_SCALES = (0.92, 0.96, 1.04, 1.08)
 REFINE_PX = 16  # least half side of the window in which a match is refined
 
 
@@ -103,9 +105,9 @@ def try_out(
 
 def _errors_to_try(settings: LocalizerSettings) -> Iterator[tuple[float, float]]:
     """(turn_deg, scale) steps: headings first, then heights at the best heading."""
-    for third in (-3, -2, -1, 1, 2, 3):
-        if settings.heading_error_deg > 0.0:
-            yield third * settings.heading_error_deg / 3.0, 1.0
-    for half in (-2, -1, 1, 2):
-        if settings.height_error > 0.0:
-            yield 0.0, 1.0 + half * settings.height_error / 2.0
+    for turn_deg in TRY_TURNS_DEG:
+        if abs(turn_deg) <= settings.heading_error_deg:
+            yield turn_deg, 1.0
+    for scale in TRY_SCALES:
+        if abs(scale - 1.0) <= settings.height_error:
+            yield 0.0, scale

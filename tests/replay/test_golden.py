@@ -138,5 +138,5 @@ def test_a_flight_is_answered_as_it_was(scene: tuple[MapPackage, Path]) -> None:
 def test_another_setting_is_noticed(scene: tuple[MapPackage, Path]) -> None:
     """The guard itself: each of these changes one frame at least."""
     package, _ = scene
-    for settings in (LocalizerSettings(max_coast_s=2.4), LocalizerSettings(map_sigma_m=1.6)):
+    for settings in (LocalizerSettings(max_blind_s=0.7), LocalizerSettings(map_sigma_m=1.6)):
         assert _differences(_replayed(scene, settings), GOLDEN.read_text(), package.frame)
