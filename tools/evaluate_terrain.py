@@ -90,7 +90,7 @@ def surveyed(truth: Terrain, seed: int, grid: Grid) -> Terrain:
     return Terrain(dem, (heights + GROUND_AMSL_M).astype(np.float32))
 
 
-def prepare(out: Path, flown: Sequence[Cell], frames: int, embedder: Embedder) -> None:
+def prepare(out: Path, flown: Sequence[Cell], frames: int, attitude_error_deg: float, embedder: Embedder) -> None:
     """Builds the maps of one world and records its flights, those that are not there yet."""
     missing = [one for one in flown if not (out / one.name / "flight.toml").is_file()]
     if not missing:
@@ -109,10 +109,15 @@ def prepare(out: Path, flown: Sequence[Cell], frames: int, embedder: Embedder) -
         for one in missing:
             if one.relief_m == relief_m:
                 shutil.rmtree(out / one.name, ignore_errors=True)
-                fly_over(Scenery(seen, world.grid, truth), world.frame, _plan(one, frames), out / one.name)
+                fly_over(
+                    Scenery(seen, world.grid, truth),
+                    world.frame,
+                    _plan(one, frames, attitude_error_deg),
+                    out / one.name,
+                )
 
 
-def _plan(cell: Cell, frames: int) -> FlightPlan:
+def _plan(cell: Cell, frames: int, attitude_error_deg: float) -> FlightPlan:
     return FlightPlan(
         agl_m=cell.agl_m,
         speed_mps=SPEED_MPS,
@@ -122,6 +127,7 @@ def _plan(cell: Cell, frames: int) -> FlightPlan:
         camera=CameraModel.from_hfov(480, 360, 66.0),
         exposure=Exposure(blur_px=0.5, noise=0.01, vignette=0.2),
         ground_amsl_m=GROUND_AMSL_M,
+        attitude_error_deg=attitude_error_deg,
         ranged=cell.ranged,
     )
 
@@ -233,7 +239,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             embedder = open_embedder(args.model)
             for world in args.worlds:
                 here = [one for one in flown if one.world == world]
-                prepare(args.out, here, args.frames, embedder)
+                prepare(args.out, here, args.frames, args.attitude_error_deg, embedder)
                 for one in here:
                     if args.again or not (results / f"{one.name}.json").is_file():
                         found = fly(args.out, one, embedder)
@@ -257,6 +263,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--relief-m", type=float, nargs="+", default=RELIEF_M)
     parser.add_argument("--agl-m", type=float, nargs="+", default=AGL_M)
     parser.add_argument("--frames", type=int, default=120, help="of each flight")
+    parser.add_argument("--attitude-error-deg", type=float, default=0.35, help="sigma of roll and pitch in the logs")
     parser.add_argument("--model", help="default: the one that ships")
     parser.add_argument("--out", type=Path, default=Path("out/terrain"))
     parser.add_argument("--again", action="store_true", help="replay what was replayed before")
