@@ -16,6 +16,7 @@ import numpy as np
 from tilefix.correlation import MIN_VALID_SHARE, Spectra, Template, correlate, fft_length, spectra_of
 from tilefix.edges import Features, edge_features
 from tilefix.geodesy import Grid
+from tilefix.spectracache import Key, SpectraCache
 from tilefix.types import Covariance, Float32Array, UInt8Array
 
 __all__ = [
@@ -35,7 +36,6 @@ __all__ = [
 MARGIN_PX = 40  # of map around a window, so that its features do not depend on where it is cut
 MAX_TEMPLATE_PX = 289
 BLOCK_PX = 512  # side of the windows that a search over the map is cut into
-CACHE_BYTES = 256 << 20
 WINDOW_STEP_PX = 16
 WINDOWS = 2  # whose spectra are kept: of the last search in tracking, and of the trials that follow it
 FEATURE_BLOCK_PX = 256  # side of the windows in which the map's features are kept
@@ -93,10 +93,17 @@ Block = tuple[int, int]
 class MapCorrelator:
     """Correlates templates with the imagery of a map at one pyramid level (`factor` map pixels to one).
 
-    Spectra of whole blocks are kept, least recently used out first, within `CACHE_BYTES`.
+    Spectra of whole blocks are kept in `cache`, which several levels of one map may share.
     """
 
-    def __init__(self, imagery: UInt8Array, coverage: UInt8Array, grid: Grid, factor: int) -> None:
+    def __init__(
+        self,
+        imagery: UInt8Array,
+        coverage: UInt8Array,
+        grid: Grid,
+        factor: int,
+        cache: SpectraCache | None = None,
+    ) -> None:
         self._imagery = imagery
         self._coverage = coverage
         self.factor = factor
@@ -107,8 +114,7 @@ class MapCorrelator:
             grid.width_px // factor,
             grid.height_px // factor,
         )
-        self._cache: OrderedDict[Block, tuple[Spectra, tuple[int, int]]] = OrderedDict()
-        self._cached_bytes = 0
+        self._cache = SpectraCache() if cache is None else cache
         self._margin_px = 0
         self._features: OrderedDict[Block, Features] = OrderedDict()
         self._windows: OrderedDict[tuple[int, int, int, int], Spectra] = OrderedDict()
@@ -150,10 +156,12 @@ class MapCorrelator:
         """Makes one more block ready for templates of that size, while the cache has room: work for a frame that has
         time."""
         self._make_room_for(template)
-        waiting = next((block for block in self.blocks if block not in self._cache), None)
-        largest = max((spectra.nbytes for spectra, _ in self._cache.values()), default=0)
-        if waiting is not None and self._cached_bytes + largest <= CACHE_BYTES:
+        waiting = next((block for block in self.blocks if self._key(block) not in self._cache), None)
+        if waiting is not None and self._cache.has_room():
             self._kept(waiting)
+
+    def _key(self, block: Block) -> Key:
+        return self.factor, self._margin_px, *block
 
     def _make_room_for(self, template: Template) -> None:
         """Has blocks kept with margins that hold the template."""
@@ -163,8 +171,7 @@ class MapCorrelator:
         if half > self._margin_px:
             # As wide as the transform holds anyway: templates of nearly the same size come next.
             self._margin_px = min((fft_length(BLOCK_PX + 2 * half) - BLOCK_PX) // 2, MAX_TEMPLATE_PX // 2)
-            self._cache.clear()
-            self._cached_bytes = 0
+            self._cache.forget(self.factor)
 
     def _cut(self, column: int, row: int, columns: int, rows: int) -> tuple[int, int, int, int]:
         right, bottom = min(column + columns, self.level.width_px), min(row + rows, self.level.height_px)
@@ -173,18 +180,14 @@ class MapCorrelator:
 
     def _kept(self, block: Block) -> tuple[Spectra, tuple[int, int]]:
         """A block's spectra, wide enough for the widest template so far, and their shape."""
-        if block in self._cache:
-            self._cache.move_to_end(block)
-            return self._cache[block]
+        if kept := self._cache.get(self._key(block)):
+            return kept
         column, row, columns, rows = self._cut(*block, BLOCK_PX, BLOCK_PX)
         half = self._margin_px
         shape = (fft_length(rows + 2 * half), fft_length(columns + 2 * half))
         features = self.features(column - half, row - half, columns + 2 * half, rows + 2 * half)
         spectra = spectra_of(features, shape, halved=True)
-        self._cache[block] = spectra, shape
-        self._cached_bytes += spectra.nbytes
-        while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
-            self._cached_bytes -= self._cache.popitem(last=False)[1][0].nbytes
+        self._cache.put(self._key(block), (spectra, shape))
         return spectra, shape
 
     def features(self, column: int, row: int, columns: int, rows: int) -> Features:

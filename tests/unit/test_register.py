@@ -18,6 +18,7 @@ from tilefix.register import (
     refine_peak,
     support,
 )
+from tilefix.spectracache import SpectraCache
 
 SIDE = 500
 GRID = Grid(-250.0, 250.0, 1.0, SIDE, SIDE)
@@ -139,15 +140,32 @@ def test_warming_fills_the_cache_and_no_more(monkeypatch) -> None:
     for block in correlator.blocks:
         correlator.search_block(template, block)
     assert len(made) == 9
-    one_block = sum(spectra.nbytes for spectra, _ in correlator._cache.values()) // 9
-    monkeypatch.setattr("tilefix.register.CACHE_BYTES", 4 * one_block)
-    small = MapCorrelator(GROUND, COVER, GRID, 1)
+    one_block = correlator._cache.kept_bytes // 9
+    cache = SpectraCache(4 * one_block)
+    small = MapCorrelator(GROUND, COVER, GRID, 1, cache)
     for _ in range(12):
         small.warm(template)
     assert 9 + 3 <= len(made) <= 9 + 5
     for block in small.blocks:
         small.search_block(template, block)
-    assert sum(spectra.nbytes for spectra, _ in small._cache.values()) <= 4 * one_block
+    assert one_block < cache.kept_bytes <= 4 * one_block
+
+
+def test_levels_that_share_a_cache_stay_within_it(monkeypatch) -> None:
+    monkeypatch.setattr("tilefix.register.BLOCK_PX", 200)
+    template, cache = Template(cut(250, 250, 101)), SpectraCache(6 << 20)
+    fine, coarse = (MapCorrelator(GROUND, COVER, GRID, factor, cache) for factor in (1, 2))
+    alone = MapCorrelator(GROUND, COVER, GRID, 2)
+    for block in fine.blocks:
+        fine.search_block(template, block)
+        for level in (coarse, alone):
+            level.search_block(template, (0, 0))
+        assert 0 < cache.kept_bytes <= 6 << 20
+        shared, own = (level.search_block(template, (0, 0)).values for level in (coarse, alone))
+        assert np.array_equal(shared, own, equal_nan=True)
+    wider = Template(cut(250, 250, 289))
+    fine.search_block(wider, (0, 0))  # a new margin lets go of that level's blocks only
+    assert [(key[0], key[1] > 100) for key in cache._kept] == [(2, False), (1, True)]
 
 
 def test_templates_wider_than_the_kept_margin_are_refused() -> None:
