@@ -13,6 +13,7 @@ from tilefix.motion import Placed
 from tilefix.rectify import Patch, PreparedFrame, Rectifier, View
 from tilefix.register import MAX_TEMPLATE_PX, MapCorrelator, Template
 from tilefix.settings import LocalizerSettings
+from tilefix.spectracache import SpectraCache
 from tilefix.terrain import Terrain
 from tilefix.types import Frame, Reason, VehicleState
 
@@ -116,6 +117,7 @@ class Looker:
         self._settings = settings
         self._rectifier = Rectifier(camera, mount)
         self._correlators: dict[int, MapCorrelator] = {}
+        self._spectra = SpectraCache()
 
     def look(
         self, frame: Frame, state: VehicleState, turn_deg: float, scale: float, place: Place | None = None
@@ -203,5 +205,7 @@ class Looker:
         """The map at that level."""
         if factor not in self._correlators:
             package = self._package
-            self._correlators[factor] = MapCorrelator(package.imagery, package.coverage, package.grid, factor)
+            self._correlators[factor] = MapCorrelator(
+                package.imagery, package.coverage, package.grid, factor, self._spectra
+            )
         return self._correlators[factor]
