@@ -42,12 +42,22 @@ def test_derivatives_predict_a_small_step() -> None:
     seen = sightings_of(Parameters(1.0, 2.0, 3.0), series, np.random.default_rng(0))
     guess = Parameters(3.0, -5.0, 10.0, 0.1, 0.15, 4.0, -3.0)
     error_m, by_parameter, by_effect = residuals(guess, series, seen)
-    step = np.array([0.02, -0.01, 0.03, 1e-3, 2e-3, 0.2, -0.1])
+    step = np.array([0.02, -0.01, 0.03, 1e-3, 0.0, 0.2, -0.1])
     moved = residuals(guess.moved(step), series, seen)[0]
     assert np.abs(error_m + by_parameter @ step - moved).max() < 2e-3
-    effect = np.array([0.02, -0.01, 0.03, 5e-4, 0.2, -0.1])
+    effect = np.array([0.02, -0.01, 0.03, 5e-4, 0.2, -0.1, 1e-3, -2e-3])
     shaken = predicted(guess, series, seen, effect.tolist()) - seen.places_m
     assert np.abs(error_m + by_effect @ effect - shaken).max() < 2e-3
+
+
+def test_the_rate_is_that_of_two_seconds_not_of_two_rows() -> None:
+    values = SERIES.values.copy()
+    values[5, 1] += 3.0  # one row's shake
+    seen = _seen((0.0, 0.0))
+    shaken = residuals(Parameters(0.0, 0.0, 0.0, time_s=0.25), Series(SERIES.times_s, values), seen)[1]
+    plain = residuals(Parameters(0.0, 0.0, 0.0), SERIES, seen)[1]
+    assert plain[0, :, 4] == pytest.approx((0.0, 10.0), abs=1e-6)
+    assert np.abs(shaken[0, :, 4] - plain[0, :, 4]).max() < 2.0  # between the rows it would be 5 m/s
 
 
 def test_a_gap_in_the_log_and_its_ends_are_left_out() -> None:

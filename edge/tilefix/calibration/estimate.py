@@ -23,8 +23,8 @@ OPEN_SIGMA = Parameters(30.0, 30.0, 60.0, 0.3, 0.7, 30.0, 30.0)
 HEIGHT_SIGMA = 0.01  # relative, of the recorded height above ground, with which the focal length goes
 # Whole pictures, one place each, tell neither turn nor scale.
 WHOLE_SIGMA = Parameters(12.0, 12.0, 0.0, 0.0, 0.5, 15.0, 15.0)
-# What no flight averages out: terrain, lens, shadows that fall elsewhere on the map.
-SYSTEMATIC = Parameters(0.05, 0.05, 0.05, 0.001, 0.005, 0.0, 0.0)
+# What no flight averages out: lens, shadows that fall elsewhere on the map, roofs that lean.
+SYSTEMATIC = Parameters(0.05, 0.05, 0.05, 0.001, 0.005, 0.4, 0.4)
 SYSTEMATIC_PX = 0.5  # of the map, of its offset
 MAX_ROUNDS = 3
 SETTLED_SIGMAS = 0.3
@@ -96,7 +96,7 @@ def estimate(
         raise _not_found(pictures, 0, len(everything))
     # A picture shows the ratio of height to focal length; a tilt shows the height, but only as well as it is known.
     focal = math.hypot(SYSTEMATIC.log_focal, height_sigma)
-    floor_m = SYSTEMATIC_PX * gsd_m
+    floor_m = math.hypot(SYSTEMATIC_PX * gsd_m, SYSTEMATIC.east_m)
     floor = replace(SYSTEMATIC, log_focal=focal, east_m=floor_m, north_m=floor_m).vector
     covariance = solution.covariance + np.diag(floor**2)
     parts = len(everything) * FINE.across * FINE.down

@@ -14,10 +14,14 @@ from tilefix.flight import FlightRow
 from tilefix.geodesy import LocalFrame
 from tilefix.types import BoolArray, Float64Array, IntArray
 
-# Errors that change from frame to frame: of roll, pitch, yaw (degrees), log height, east, north (metres).
-EFFECTS = 6
-_STEPS = (1e-3, 1e-3, 1e-3, 1e-5, 1e-3, 1e-3, 1e-3)  # of the numerical derivatives, by parameter
-_EFFECT_STEPS = (1e-3, 1e-3, 1e-3, 1e-5, 1e-3, 1e-3)
+# Errors that change from frame to frame: of roll, pitch, yaw (degrees), log height, east, north (metres), and how the
+# ground rises eastwards and northwards (metres a metre): seen from one heading, a slope looks like a tilt of the mount.
+EFFECTS = 8
+# Between two rows the attitude shakes in ways that the log does not hold. A rate taken from those rows is correlated
+# with what they miss, which would pull the time towards the rows; a rate over two seconds is not.
+RATE_REACH_S = 1.0
+_STEPS = (1e-3, 1e-3, 1e-3, 1e-5, RATE_REACH_S, 1e-3, 1e-3)  # of the numerical derivatives, by parameter
+_EFFECT_STEPS = (1e-3, 1e-3, 1e-3, 1e-5, 1e-3, 1e-3, 1e-4, 1e-4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +123,21 @@ def predicted(
     guess: Parameters, series: Series, seen: Sightings, effects: Sequence[float] = (0.0,) * EFFECTS
 ) -> Float64Array:
     """(k, 2) east and north at which each ray should be read off the map; `effects`: errors added to the log."""
-    states = series.at(seen.times_s + guess.time_s) + np.array([*effects[:3], 0.0, *effects[4:]])
+    states = series.at(seen.times_s + guess.time_s) + np.array([*effects[:3], 0.0, *effects[4:6]])
     axes = np.stack([camera_to_ned(roll, pitch, yaw, guess.mount) for roll, pitch, yaw in states[:, :3].tolist()])
     rays = np.concatenate([seen.rays * math.exp(-guess.log_focal), np.ones((len(seen.rays), 1))], axis=1)
     down = np.einsum("kij,kj->ki", axes[seen.frame], rays)
     agl_m = states[seen.frame, 3] * math.exp(effects[3])
     ground = down[:, 1::-1] / down[:, 2:] * agl_m[:, None]
+    ground *= 1.0 - (ground @ np.array(effects[6:]) / agl_m)[:, None]
     return np.asarray(states[seen.frame, 4:] + ground - np.array([guess.east_m, guess.north_m]))
 
 
 def residuals(guess: Parameters, series: Series, seen: Sightings) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Predicted minus seen (k, 2), its derivatives by the parameters (k, 2, 7) and by the frame's errors (k, 2, 6)."""
+    """Predicted minus seen (k, 2), its derivatives by the parameters (k, 2, 7) and by the frame's errors (k, 2, 8).
+
+    The derivative by time is the mean over `RATE_REACH_S` to both sides.
+    """
     here = predicted(guess, series, seen)
     by_parameter = np.empty((*here.shape, len(_STEPS)))
     for number, step in enumerate(_STEPS):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from tilefix.calibration.model import Series
+from tilefix.calibration.model import RATE_REACH_S, Series
 from tilefix.camera import CameraModel
 from tilefix.errors import FlightError
 from tilefix.flight import Flight
@@ -55,11 +55,11 @@ def read_pictures(
     series = Series.of(usable, frame)
     times_s = np.array([row.time_s for row in usable])
     usual_s = float(np.median(np.diff(times_s)))
-    inside = series.surrounds(times_s, TIME_REACH_S, max(LONGEST_GAP_S, 2.5 * usual_s))
+    inside = series.surrounds(times_s, TIME_REACH_S + RATE_REACH_S, max(LONGEST_GAP_S, 2.5 * usual_s))
     chosen = [row for row, good in zip(usable, inside, strict=True) if good]
     if len(chosen) < FEWEST:
         raise FlightError(
-            f"only {len(chosen)} frames stand {TIME_REACH_S:g} s inside an unbroken log",
+            f"only {len(chosen)} frames stand {TIME_REACH_S + RATE_REACH_S:g} s inside an unbroken log",
             where=flight.folder,
             mend="record a minute or more without a break",
         )

@@ -2,7 +2,8 @@
 
 Model: residual + J step + B (slow(t) + fast) = noise. `slow` are the log's errors that last (a filter's attitude error,
 the receiver's): Ornstein-Uhlenbeck processes, so that a hundred frames within their correlation time count as one.
-`fast` are errors of one frame's attitude and height. Noise is that of single registrations, Student's t. All variances
+`fast` are errors of one frame's attitude and height, noise is that of single registrations; both are Student's t, for
+in a turn the log's rows stand far apart, and some registrations are wrong. All variances
 are learned from the flight by expectation maximisation (Dempster, Laird, Rubin, 1977; for t: Lange, Little, Taylor,
 *Robust statistical modeling using the t distribution*, 1989), with weak prior expectations.
 """
@@ -21,8 +22,8 @@ KNOT_S = 8.0
 MAX_KNOTS = 120
 FREEDOM = 4.0  # of Student's t
 ITERATIONS = 6  # of the variances, for each step of the parameters
-# What is expected of the errors before anything is seen (degrees, log, metres), and for how many samples that counts.
-SLOW_EXPECTED = (0.4, 0.4, 1.0, 0.005, 0.3, 0.3)
+# What is expected of the errors before anything is seen, in the units of the model, and for how many samples that is.
+SLOW_EXPECTED = (0.4, 0.4, 1.0, 0.005, 0.7, 0.7, 0.025, 0.025)
 FAST_EXPECTED = (0.3, 0.3, 0.5, 0.005)
 EXPECTED_WEIGHT = 4.0
 FAST = len(FAST_EXPECTED)
@@ -58,7 +59,9 @@ def solve(
 ) -> Solution:
     """The most probable parameters. `expected`, `expected_sigma` (7,): what is known beforehand; 0 holds one fixed."""
     guess = start
-    hyper = _Hyper(np.array(SLOW_EXPECTED), np.array(FAST_EXPECTED), 1.0, np.ones(len(seen.frame)))
+    hyper = _Hyper(
+        np.array(SLOW_EXPECTED), np.array(FAST_EXPECTED), 1.0, np.ones(len(seen.frame)), np.ones(len(seen.times_s))
+    )
     problem = _Problem(seen)
     for _ in range(steps):
         away = guess.vector - expected.vector
@@ -72,12 +75,14 @@ def solve(
 
 @dataclass(frozen=True, eq=False)
 class _Hyper:
-    """The variances, as standard deviations; `noise`: a variance; `weights` (k,)."""
+    """The variances, as standard deviations; `noise`: a variance; `weights` (k,) of sightings, `steadiness` (f,) of
+    frames: about 1 for what is usual, towards 0 for what is not."""
 
     slow: Float64Array
     fast: Float64Array
     noise: float
     weights: Float64Array
+    steadiness: Float64Array
 
 
 class _Problem:
@@ -147,7 +152,8 @@ class _Problem:
         fast = weighed[..., count : count + FAST]
         turned, fast_turned = np.swapaxes(weighed, 1, 2), np.swapaxes(fast, 1, 2)
         # The fast errors taken out (Woodbury).
-        fast_covariance = np.linalg.inv(np.diag(hyper.fast**-2.0) + fast_turned @ fast)
+        prior = hyper.steadiness[:, None, None] * np.diag(hyper.fast**-2.0)
+        fast_covariance = np.linalg.inv(prior + fast_turned @ fast)
         cross, fast_target = fast_turned @ weighed, fast_turned @ target
         gain = fast_covariance @ cross
         information = turned @ weighed - np.swapaxes(cross, 1, 2) @ gain
@@ -179,7 +185,8 @@ class _Problem:
         spread = np.sum((design @ doubt) * design, axis=2) + 2.0 * np.sum((design @ across) * plain_fast, axis=2)
         spread += np.sum((plain_fast @ own) * plain_fast, axis=2)
         distances2 = (rest**2 + spread).reshape(self.count, self.most, 2).sum(axis=2).ravel()[self.place]
-        fast2 = (mean[..., 0] ** 2 + np.diagonal(own, axis1=1, axis2=2)).sum(axis=0)
+        each2 = mean[..., 0] ** 2 + np.diagonal(own, axis1=1, axis2=2)
+        fast2 = (hyper.steadiness[:, None] * each2).sum(axis=0)
         noise = float(np.sum(hyper.weights * distances2))
 
         def expected(sums: Float64Array, samples: int, sigmas: tuple[float, ...]) -> Float64Array:
@@ -190,12 +197,13 @@ class _Problem:
             expected(fast2, self.count, FAST_EXPECTED),
             max(noise / (2.0 * len(distances2)), 1e-6),
             (FREEDOM + 2.0) / (FREEDOM + distances2 / hyper.noise),
+            (FREEDOM + FAST) / (FREEDOM + (each2 / hyper.fast**2).sum(axis=1)),
         )
         return solved, inverse, learned
 
     def _columns(self, count: int) -> tuple[IntArray, Float64Array]:
         """Where each frame's parameters and slow errors stand among the unknowns, (frames, m), and what takes those
-        unknowns to the frame's parameters and errors: (frames, count + 6, m)."""
+        unknowns to the frame's parameters and errors: (frames, count + 8, m)."""
         m = count + 2 * EFFECTS
         at = np.empty((self.count, m), np.int64)
         expand = np.zeros((self.count, count + EFFECTS, m))
