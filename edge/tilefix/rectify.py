@@ -121,18 +121,27 @@ class Rectifier:
             image = np.asarray(cv2.remap(image, *self._undistort, cv2.INTER_LINEAR), dtype=np.uint8)
             white = np.full(image.shape[:2], 255, np.uint8)
             inside = np.asarray(cv2.remap(white, *self._undistort, cv2.INTER_NEAREST), dtype=np.uint8)
+        return self._reduce(image, inside, agl_m, gsd_m)
+
+    def finer(self, prepared: PreparedFrame, agl_m: float, gsd_m: float) -> PreparedFrame:
+        """A frame that was prepared here, prepared for another sampling: undistorted and grey it is already."""
+        if prepared.whole is None:
+            raise ValueError("the frame was not prepared by a rectifier")
+        return self._reduce(*prepared.whole, agl_m, gsd_m)
+
+    def _reduce(self, whole: UInt8Array, inside: UInt8Array | None, agl_m: float, gsd_m: float) -> PreparedFrame:
         # Area averaging to just below the wanted sampling leaves the warp little to alias.
         shrink = min(1.0, agl_m / self.camera.fx / gsd_m * 1.25)
-        width, height = max(16, round(image.shape[1] * shrink)), max(16, round(image.shape[0] * shrink))
-        camera = self.camera
+        width, height = max(16, round(whole.shape[1] * shrink)), max(16, round(whole.shape[0] * shrink))
+        camera, image, shown = self.camera, whole, inside
         if (width, height) != (camera.width, camera.height):
-            image = _reduced(image, width, height)
+            image = _reduced(whole, width, height)
             camera = camera.scaled_to(width, height)
-        if inside is None:
-            inside = np.full((height, width), 255, np.uint8)
-        elif inside.shape != (height, width):
-            inside = np.asarray(cv2.resize(inside, (width, height), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
-        return PreparedFrame(image, inside, camera)
+        if shown is None:
+            shown = np.full((height, width), 255, np.uint8)
+        elif shown.shape != (height, width):
+            shown = np.asarray(cv2.resize(shown, (width, height), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
+        return PreparedFrame(image, shown, camera, (whole, inside))
 
 
 def _reduced(image: UInt8Array, width: int, height: int) -> UInt8Array:
@@ -186,11 +195,15 @@ MIN_DEPRESSION_DEG = 15.0
 
 @dataclass(frozen=True, slots=True)
 class PreparedFrame:
-    """A frame ready to be cut into patches: undistorted, reduced. `inside`: 255 where the picture has content."""
+    """A frame ready to be cut into patches: undistorted, reduced. `inside`: 255 where the picture has content.
+
+    `whole`: both as they were before they were reduced, where a rectifier made it; no mask where all has content.
+    """
 
     image: UInt8Array
     inside: UInt8Array
     camera: CameraModel
+    whole: tuple[UInt8Array, UInt8Array | None] | None = None
 
     def patch(
         self,

@@ -9,7 +9,7 @@ import pytest
 from support.scenes import noise_ground
 from tilefix.camera import CameraModel, Mount
 from tilefix.geodesy import Grid
-from tilefix.rectify import Rectifier, View, _reduced
+from tilefix.rectify import PreparedFrame, Rectifier, View, _reduced
 from tilefix.simulation.camera import render_view
 from tilefix.terrain import Relief, Terrain
 
@@ -177,3 +177,17 @@ def test_a_picture_reduced_in_halves_is_the_area_average(size) -> None:
     assert found.shape == (118, 210, 3)
     assert np.abs(found.astype(int) - at_once).max() <= 3
     assert np.abs(found.astype(int) - at_once).mean() < 1.0
+
+
+@pytest.mark.parametrize("distortion", [(0.0,) * 5, (-0.2, 0.05, 0.0, 0.0, 0.0)])
+def test_a_prepared_frame_is_prepared_again_for_finer_pixels(distortion) -> None:
+    camera = CameraModel(640, 480, 500.0, 500.0, 319.5, 239.5, distortion)
+    image = np.random.default_rng(4).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+    rectifier = Rectifier(camera, Mount())
+    coarse = rectifier.prepare(image, 100.0, 1.0, grey=True)
+    again, fine = rectifier.finer(coarse, 100.0, 0.4), rectifier.prepare(image, 100.0, 0.4, grey=True)
+    assert np.array_equal(again.image, fine.image)
+    assert np.array_equal(again.inside, fine.inside)
+    assert again.camera == fine.camera
+    with pytest.raises(ValueError, match="not prepared by a rectifier"):
+        rectifier.finer(PreparedFrame(coarse.image, coarse.inside, coarse.camera), 100.0, 0.4)
