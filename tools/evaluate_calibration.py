@@ -28,7 +28,7 @@ from replay_flight import line_of
 from replay_flight import run as run_replay
 from tilefix.calibration.command import calibrate
 from tilefix.calibration.model import Parameters
-from tilefix.calibration.report import html_of
+from tilefix.calibration.report import html_of, svg_of
 from tilefix.camera import CameraModel, Mount
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
@@ -45,7 +45,7 @@ from tilefix.simulation.sight import Scenery, picture_of
 from tilefix.simulation.vehicle import Motion
 from tilefix.simulation.world import drone_look, generate_world, satellite_look
 
-SETS = {"development": range(1800, 1806), "evaluation": range(9800, 9808)}
+SETS = {"development": range(1800, 1806), "evaluation": range(9800, 9812)}
 WORLD_M, STRIDE_M, PATCH_M = 1600.0, 100.0, 120.0
 LOG_HZ = 50.0  # of the flight that the log is taken from
 FRAME_STEPS = 25  # of those from picture to picture
@@ -213,6 +213,7 @@ def mount_case(folder: Path, seed: int, model: str | None, frames: int) -> None:
     flight = open_flight(case)
     result, found = calibrate(flight, package, height_sigma=HEIGHT_SIGMA)
     print(found.config)
+    write_results(case, {"calibrate.svg": svg_of(result)})
     before = run_replay(flight, package, embedder, hint=None, limit=frames, out=case / "before").score
     print("before:", line_of(before), flush=True)
     p = result.solution.parameters

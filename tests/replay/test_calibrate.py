@@ -8,6 +8,7 @@ import math
 import sys
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -114,7 +115,9 @@ def test_a_straight_flight_says_what_to_fly(
     package: MapPackage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = _write(package, tmp_path / "flight", seconds=30.0, straight=True)
-    assert main(["calibrate", "--flight", str(folder), "--map", str(package.path), "--frames", "20"]) == 0
+    arguments = ["--flight", str(folder), "--map", str(package.path), "--frames", "20"]
+    assert main(["calibrate", *arguments, "--out", str(tmp_path / "clouds.svg")]) == 0
+    assert len(ElementTree.parse(tmp_path / "clouds.svg").findall(".//{*}circle")) > 50
     printed = capsys.readouterr().out
     assert "Fly a square" in printed
     assert "# offset_" in printed or "# latency_ms" in printed

@@ -10,7 +10,7 @@ from tilefix.calibration.estimate import HEIGHT_SIGMA, Estimate, estimate
 from tilefix.calibration.findings import Findings, findings
 from tilefix.calibration.model import Parameters
 from tilefix.calibration.pictures import FEWEST, MOST, read_pictures
-from tilefix.calibration.report import html_of, json_of, text_of
+from tilefix.calibration.report import html_of, json_of, svg_of, text_of
 from tilefix.errors import FlightError
 from tilefix.flight import Flight, open_flight
 from tilefix.mappackage import MapPackage
@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `tilefix calibrate`."""
     parser.add_argument("--flight", type=Path, required=True, metavar="DIR", help="flight folder with positions")
     parser.add_argument("--map", type=Path, required=True, metavar="DIR", help="map package")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write a report there: .html or .json")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write a report there: .html, .json or .svg")
     parser.add_argument("--frames", type=int, default=MOST, help=f"pictures to look at (default {MOST})")
     parser.add_argument(
         "--height-sigma",
@@ -40,8 +40,12 @@ def run(args: argparse.Namespace) -> int:
     sys.stdout.write(text_of(found))
     if args.out is not None:
         title = f"Calibration by {flight.folder.resolve().name}"
-        page = json_of(result, found) if args.out.suffix == ".json" else html_of(title, result, found)
-        write_results(args.out.parent, {args.out.name: page})
+        pages = {
+            ".html": lambda: html_of(title, result, found),
+            ".json": lambda: json_of(result, found),
+            ".svg": lambda: svg_of(result),
+        }
+        write_results(args.out.parent, {args.out.name: pages[args.out.suffix]()})
         sys.stdout.write(f"{args.out}\n")
     return 0
 
@@ -61,8 +65,8 @@ def _check(args: argparse.Namespace) -> None:
         raise FlightError(f"--frames {args.frames} is too few", mend=f"give {FEWEST} or more")
     if not 1e-4 <= args.height_sigma <= 0.5:
         raise FlightError(f"--height-sigma {args.height_sigma:g} is out of range", mend="give 0.0001 to 0.5")
-    if args.out is not None and args.out.suffix not in (".html", ".json"):
-        raise FlightError(f"--out {args.out.name} is neither .html nor .json", mend="end it in one of them")
+    if args.out is not None and args.out.suffix not in (".html", ".json", ".svg"):
+        raise FlightError(f"--out {args.out.name} is neither .html, .json nor .svg", mend="end it in one of them")
 
 
 def _tell(what: str, share: float) -> None:

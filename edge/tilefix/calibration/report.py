@@ -66,9 +66,7 @@ def html_of(title: str, estimate: Estimate, found: Findings) -> str:
     rows = "".join(_row(one) for one in found.values)
     advice = "".join(f"<li>{html.escape(line)}</li>" for line in found.advice)
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in NOTES)
-    before = _ahead_and_right(estimate, estimate.configured.vector)
-    after = _ahead_and_right(estimate, estimate.solution.parameters.vector)
-    scale_m = max(2.0, float(np.percentile(np.abs(before), 97.0)), float(np.percentile(np.abs(after), 97.0)))
+    before, after, scale_m = _clouds(estimate)
     body = [
         f"<header><h1>{html.escape(title)}</h1><p>{found.parts_found} of {found.parts} parts of {found.frames} "
         f"pictures found on the map, {found.scatter_m:.2f} m about the estimate</p></header>",
@@ -91,6 +89,36 @@ def html_of(title: str, estimate: Estimate, found: Findings) -> str:
         f"<title>{html.escape(title)}</title><style>{CSS}</style></head>"
     )
     return f"{head}<body><main>\n" + "\n".join(body) + "\n</main></body></html>\n"
+
+
+def svg_of(estimate: Estimate) -> str:
+    """The two clouds of the page as a picture of its own: as configured on the left, as estimated on the right."""
+    before, after, scale_m = _clouds(estimate)
+    style = (
+        "circle{fill:#1f6fd1}.coast circle{fill:#d98a00}.sigma{fill:none!important;stroke:#8592a3}.axis{stroke:#c5ccd4}"
+        "text{font:14px sans-serif;fill:#5a6472}"
+    )
+    panels = "".join(
+        f'<svg x="{x}" y="24" width="{_SIDE}" height="{_SIDE}"{_scatter(places[::3], scale_m, kind)[4:]}'
+        f'<text x="{x + 8}" y="17">{name}</text>'
+        for x, places, kind, name in (
+            (0, before, "coast", "as configured"),
+            (_SIDE + 20, after, "fix", "as estimated"),
+        )
+    )
+    size = f"{2 * _SIDE + 20} {_SIDE + 24}"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size}"><style>{style}</style>'
+        f'<rect width="100%" height="100%" fill="#fff"/>{panels}</svg>\n'
+    )
+
+
+def _clouds(estimate: Estimate) -> tuple[Float64Array, Float64Array, float]:
+    """Where parts lie from where they should, as configured and as estimated, and the metres to show."""
+    before = _ahead_and_right(estimate, estimate.configured.vector)
+    after = _ahead_and_right(estimate, estimate.solution.parameters.vector)
+    scale_m = max(2.0, float(np.percentile(np.abs(before), 97.0)), float(np.percentile(np.abs(after), 97.0)))
+    return before, after, scale_m
 
 
 def _row(one: Finding) -> str:
