@@ -25,7 +25,7 @@ GRAVITY_MPS2 = 9.81
 MAX_VEILED_SHARE = 0.75
 VEIL_SIDE_PX = 128  # of the picture in which it is looked for
 VEIL_LEVEL = 185
-VEIL_SHARE = 0.15  # of the picture's side: the disc that its bright part holds at least
+VEIL_SHARE = 0.24  # of the picture's side: the disc that its bright part holds at least
 VEIL_STEP = 70  # grey levels within three of those pixels: half of a roof's edge is steeper, a veil's is not
 VEIL_EDGE_SHARE = 0.1  # of the side, that its edge is wide
 
@@ -99,13 +99,16 @@ def veiled(grey: UInt8Array) -> BoolArray | None:
     if not core.any():
         return None
     step = cv2.morphologyEx(small, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
-    count, labels = cv2.connectedComponents(core)
+    count, labels = cv2.connectedComponents(bright)
     found = np.zeros_like(core)
     for number in range(1, count):
         part = (labels == number).astype(np.uint8)
-        rim = step[(cv2.dilate(part, np.ones((5, 5), np.uint8)) > part)]
+        if not (part & core).any():
+            continue
+        # The edge of all that is bright, not of the disc in it: a white roof is told by its own.
+        rim = step[cv2.dilate(part, np.ones((3, 3), np.uint8)) > part]
         if not rim.size or float((rim > VEIL_STEP).mean()) < 0.5:
-            found = np.maximum(found, part)
+            found = np.maximum(found, part & core)
     if not found.any():
         return None
     whole = cv2.dilate(found, _disc(2.0 * VEIL_EDGE_SHARE * max(size)))

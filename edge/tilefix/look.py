@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from tilefix.camera import CameraModel, Mount
-from tilefix.gates import MIN_SIDE_PX, picture_refusal, state_refusal
+from tilefix.gates import MAX_VEILED_SHARE, MIN_SIDE_PX, picture_refusal, state_refusal, veiled
 from tilefix.ground import Place, ground_below
 from tilefix.mappackage import MapPackage
 from tilefix.motion import Placed
@@ -151,6 +153,11 @@ class Looker:
         prepared = self._rectifier.prepare(frame.image, view.agl_m, gsd_m, grey=True)
         if refusal := picture_refusal(prepared.image):
             return refusal
+        veil = veiled(prepared.image)
+        if veil is not None:
+            if float(veil.mean()) > MAX_VEILED_SHARE:
+                return Reason.VEILED
+            prepared = replace(prepared, inside=np.where(veil, np.uint8(0), prepared.inside))
         half, fine = self._correlator(2 * correlator.factor), self._fine(view, correlator.factor)
         # No others are kept, so that memory is bounded whatever heights are flown.
         self._correlators = {one.factor: one for one in (fine, correlator, half) if one is not None}
