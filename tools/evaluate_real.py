@@ -4,7 +4,8 @@
     python tools/evaluate_real.py run                        maps, flights, replays: out/real/results.md and .json
     python tools/evaluate_real.py run nust negative          some of them
 
-Every replay uses the same default settings. `nust`: a real flight. `negative`: flights over another place than the
+Every replay uses the same default settings. `nust`: a real flight. `planted`: the same with heading and height stated
+wrongly. `negative`: flights over another place than the
 map, which must give no fix at all. `naip`: a simulated camera over one year, on the map of another. `registration`:
 ways to register one frame, compared.
 """
@@ -42,7 +43,15 @@ FLIGHTS: dict[str, Callable[[Path, Path], Path]] = {
     "brighton_120m": lambda data, folder: prepare_elsewhere(data, "brighton_beach", folder, 120.0),
     "lewis_100m": lambda data, folder: prepare_elsewhere(data, "lewis_oblique", folder, 100.0),
 }
-PARTS = ("nust", "negative", "naip", "registration")
+PARTS = ("nust", "planted", "negative", "naip", "registration")
+# Errors planted into the log of the real flight: degrees added to the heading, factor of the height.
+PLANTED = {
+    "nust_heading_plus_10": (10.0, 1.0),
+    "nust_heading_minus_10": (-10.0, 1.0),
+    "nust_height_plus_15": (0.0, 1.15),
+    "nust_height_minus_15": (0.0, 0.85),
+    "nust_both": (10.0, 1.15),
+}
 CENTRE_SIGMA_M = 100.0
 
 
@@ -105,6 +114,12 @@ class Evaluation:
         prepare_nust(self.data, self.out / "nust")
         for hint in ("first", "none"):
             yield self.replay("nust", "nust", "map_nust", hint)[0]
+
+    def planted(self) -> Iterator[Row]:
+        """The real flight without a hint, its heading or height stated wrongly."""
+        for name, (turn_deg, scale) in PLANTED.items():
+            prepare_nust(self.data, self.out / name, turn_deg, scale)
+            yield self.replay("planted", name, "map_nust", "none")[0]
 
     def negative(self) -> Iterator[Row]:
         """What must give no fix: the orthophoto mirrored, and pictures of other places."""
@@ -169,7 +184,7 @@ def evaluate(evaluation: Evaluation, parts: Sequence[str]) -> None:
     state = {"model": {"name": model.name, "sha256": model.sha256}, "settings": asdict(LocalizerSettings())}
     earlier = _earlier(evaluation.out / "results.json", state)
     rows: list[Row] = []
-    for part in ("nust", "negative", "naip"):
+    for part in ("nust", "planted", "negative", "naip"):
         if part in parts:
             rows += getattr(evaluation, part)()
         else:

@@ -29,8 +29,9 @@ BRIGHTON_CAMERA = CameraModel.from_hfov(4000, 2250, 84.0)  # focal length 20 mm 
 LEWIS_CAMERA = CameraModel.from_hfov(4000, 3000, 71.2)  # 5.2 mm on 7.44 mm
 
 
-def prepare_nust(data: Path, folder: Path) -> Path:
-    """Every 15th frame of the flight over Islamabad, with its pseudo-truth; gives the folder."""
+def prepare_nust(data: Path, folder: Path, turn_deg: float = 0.0, scale: float = 1.0) -> Path:
+    """Every 15th frame of the flight over Islamabad, with its pseudo-truth; gives the folder. `turn_deg` is added to
+    the heading that the log states, its height multiplied by `scale`."""
     source = data / "nust_islamabad"
     truth = list(_table(source / "pseudo_truth.csv"))
     known = np.array([float(row["frame"]) for row in truth])
@@ -44,7 +45,7 @@ def prepare_nust(data: Path, folder: Path) -> Path:
             else:
                 lat_deg, lon_deg = (float(value) for value in line[0] * index + line[1])
             time_s = index / NUST_FRAMES_PER_S
-            state = VehicleState(round(time_s * 1e9), 0.0, 0.0, NUST_YAW_DEG, NUST_AGL_M)
+            state = VehicleState(round(time_s * 1e9), 0.0, 0.0, NUST_YAW_DEG + turn_deg, NUST_AGL_M * scale)
             writer.add(FlightRow(str(index), time_s, state, (lat_deg, lon_deg)))
     return folder
 

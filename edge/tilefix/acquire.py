@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tilefix.bank import Bank
-from tilefix.belief import Belief, Mode
+from tilefix.belief import MODE_REACH_CELLS, Belief, Mode
 from tilefix.look import Look
 from tilefix.mappackage import MapPackage
 from tilefix.ports import Embedder
@@ -24,6 +24,7 @@ MANY_TILES = 100_000
 EVERYWHERE_EACH = 4
 FEWEST_TILES = 64  # whose similarities tell what is usual
 NEAR_M = 1000.0  # a belief as wide as this has a place
+PEAK_LEVEL_PX = 2.5  # from a peak's middle to where it ends
 UNSUPPORTED_FRAMES = 3  # without a match under assumed errors, then they are taken for wrong
 
 
@@ -94,7 +95,9 @@ class Acquisition:
                 gained = RATIO_SLOPE * (best.peak.z_score - best.plain_z_score)
                 ratio[cell] = np.nan_to_num(ratio[cell], nan=0.0) + max(0.0, gained)
         belief.update(ratio, new_ground)
-        mode = belief.mode()
+        # A coarse level's peak is as wide as its pixels.
+        wide_m = PEAK_LEVEL_PX * seen.correlator.level.gsd_m
+        mode = belief.mode(max(MODE_REACH_CELLS, math.ceil(wide_m / belief.cell_m)))
         reason = Reason.NO_MATCH if mode.nowhere > 0.5 else Reason.AMBIGUOUS  # nothing fits, or several places do
         if best is None or not self._fits(best):
             return self._doubt_errors(seen, evidence.spread, reason)
@@ -128,5 +131,5 @@ class Acquisition:
         return (
             mode.probability >= s.settle_probability
             and self._belief.evidence_near(mode.east_m, mode.north_m) >= s.settle_evidence
-            and away_m <= 2.5 * self._belief.cell_m
+            and away_m <= max(2.5 * self._belief.cell_m, PEAK_LEVEL_PX * seen.correlator.level.gsd_m)
         )

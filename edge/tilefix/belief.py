@@ -169,15 +169,14 @@ class Belief:
         """Unnormalised log probability of each cell; `nowhere` stands at `mode()`."""
         return np.asarray(self._log + self._recent, dtype=np.float32)
 
-    def mode(self) -> Mode:
-        """The most probable place and its rivals."""
+    def mode(self, reach: int = MODE_REACH_CELLS) -> Mode:
+        """The most probable place, with what lies within `reach` cells of it, and its rivals."""
         logits = self.log_posterior()
         row, column = np.unravel_index(int(logits.argmax()), logits.shape)
         top = max(float(logits[row, column]), self._nowhere)
         mass = np.exp(logits - top)
         nowhere = math.exp(self._nowhere - top)
         total = float(mass.sum(dtype=np.float64)) + nowhere
-        reach = MODE_REACH_CELLS
         here = (slice(max(row - reach, 0), row + reach + 1), slice(max(column - reach, 0), column + reach + 1))
         own = float(mass[here].sum(dtype=np.float64))
         mass[here] = 0.0

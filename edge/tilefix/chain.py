@@ -50,7 +50,9 @@ class Chain:
             return self._blind(seen.at_ns, leaning_mps2(state))
         seconds = (seen.at_ns - self.at_ns) / 1e9
         s = self._settings
-        self.odometry.lean(*lean_mps2(state), seconds)
+        turned_deg = (state.yaw_deg or 0.0) - (before.state.yaw_deg or 0.0)
+        turn_rps = math.radians((turned_deg + 180.0) % 360.0 - 180.0) / seconds
+        self.odometry.lean(*lean_mps2(state), turn_rps, seconds)
         motion = motion_between(*_alike(before, seen), s.max_speed_mps * seconds + 4.0 * seen.attitude_sigma_m)
         if motion is None or not self.odometry.believes(
             motion.east_m, motion.north_m, seconds, seen.attitude_sigma_m, motion.sigma_m

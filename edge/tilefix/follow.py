@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ WINDOW_PX = 72  # half side of the tracking window: wide enough to know what a w
 RETRY_SHARE = 0.75  # of the usual correlation: below it, heading and height errors are tried out again
 TURN_PROBE_DEG, SCALE_PROBE = 3.0, 0.03
 GAIN = 0.6  # of one probe
+PROBE_MEMORY = 0.1  # share of the newest probe in their running mean square
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,18 @@ class Follower:
         self._cell_m = cell_m
         self.usual_correlation = 0.0
         self._probe = 0
+        # Mean squares of what the probes said.
+        self._turn2, self._scale2 = TURN_PROBE_DEG**2, SCALE_PROBE**2
+
+    @property
+    def turn_sigma_deg(self) -> float:
+        """Standard deviation of the heading error followed: of a filter of that gain over noise that its steps show."""
+        return math.sqrt(0.5 * GAIN * self._turn2)
+
+    @property
+    def scale_sigma(self) -> float:
+        """The same of the height's scale."""
+        return math.sqrt(0.5 * GAIN * self._scale2)
 
     def begin(self, correlation: float) -> None:
         """Tracking starts with a match that correlates so well."""
@@ -80,4 +94,8 @@ class Follower:
             shift = step * max(-1.0, min(1.0, 0.5 * (scores[0] - scores[1]) / curvature))
         else:
             shift = step if scores[1] > scores[0] else -step
-        return (GAIN * shift, 1.0) if turn else (0.0, 1.0 + GAIN * shift)
+        if turn:
+            self._turn2 += PROBE_MEMORY * (shift * shift - self._turn2)
+            return GAIN * shift, 1.0
+        self._scale2 += PROBE_MEMORY * (shift * shift - self._scale2)
+        return 0.0, 1.0 + GAIN * shift

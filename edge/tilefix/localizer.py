@@ -355,6 +355,10 @@ class Localizer:
             velocity_north_mps=velocity[1] if moving else None,
             velocity_covariance=self._odometry.velocity_covariance() if moving else None,
             reason=reason,
+            turn_deg=self._turn_deg,
+            turn_sigma_deg=self._follower.turn_sigma_deg,
+            scale=self._scale,
+            scale_sigma=self._follower.scale_sigma,
         )
 
 

@@ -40,6 +40,10 @@ FIX_COLUMNS = (
     "match_age_s",
     "velocity_east_mps",
     "velocity_north_mps",
+    "turn_deg",
+    "turn_sigma_deg",
+    "scale",
+    "scale_sigma",
     "truth_lat_deg",
     "truth_lon_deg",
     "error_east_m",
@@ -162,7 +166,7 @@ def _cells(answer: Answer) -> Iterator[str]:
     yield "" if reason is None else reason.name
     fix = answer.fix
     if fix is None:
-        yield from [""] * 9
+        yield from [""] * 13
     else:
         yield f"{fix.lat_deg:.9f}"
         yield f"{fix.lon_deg:.9f}"
@@ -172,6 +176,8 @@ def _cells(answer: Answer) -> Iterator[str]:
         yield f"{fix.match_age_s:.3f}" if math.isfinite(fix.match_age_s) else "inf"
         for speed in (fix.velocity_east_mps, fix.velocity_north_mps):
             yield "" if speed is None else f"{speed:.4f}"
+        for error in (fix.turn_deg, fix.turn_sigma_deg, fix.scale, fix.scale_sigma):
+            yield "" if error is None else f"{error:.4f}"
     yield from ("", "") if answer.truth is None else (f"{value:.9f}" for value in answer.truth)
     if answer.error_m is None:
         yield from [""] * 4

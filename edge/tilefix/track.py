@@ -44,13 +44,15 @@ class Odometry:
         self._covariance = np.diag([0.0, 0.0, 900.0, 900.0])
         self.has_velocity = False
 
-    def lean(self, forward_mps2: float, right_mps2: float, seconds: float) -> None:
-        """Takes in how the vehicle leans: g times the tangent of pitch and roll."""
+    def lean(self, forward_mps2: float, right_mps2: float, turn_rps: float, seconds: float) -> None:
+        """Takes in how the vehicle leans, g times the tangent of pitch and roll, and how fast it turns its nose."""
         now = np.array([forward_mps2, right_mps2])
         if self._usual_lean is None:
             self._usual_lean = now
         self._usual_lean = self._usual_lean + min(1.0, seconds / LEAN_MEMORY_S) * (now - self._usual_lean)
         change_mps2 = float(np.hypot(*(now - self._usual_lean)))
+        # What flies where its nose points accelerates sideways for as long as it turns.
+        change_mps2 = max(change_mps2, abs(turn_rps) * float(np.hypot(*self._state[2:])))
         manoeuvre_mps2 = MANOEUVRE_MPS2 if self._surprise > SURPRISING else 0.0
         self._acceleration_mps2 = max(STEADY_SHARE * self._usual_mps2, LEAN_SHARE * change_mps2, manoeuvre_mps2)
 

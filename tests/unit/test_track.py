@@ -104,3 +104,54 @@ def test_an_attitude_stated_without_noise_is_allowed() -> None:
         odometry.propagate(0.5)
         odometry.observe(5.0, 0.0, 0.0, 0.1)
     assert odometry.velocity_mps == pytest.approx((10.0, 0.0), abs=0.1)
+
+
+def test_a_steady_vehicle_has_a_sharper_velocity_than_one_that_leans_or_turns() -> None:
+    sigmas = {}
+    for name, leans, turn_rps in (
+        ("steady", (0.5, 0.5), 0.0),
+        ("leaning", (0.5, -4.0), 0.0),
+        ("turning", (0.5, 0.5), 0.3),
+    ):
+        odometry = Odometry(1.5)
+        for step in range(60):
+            odometry.lean(0.0, leans[step >= 56], turn_rps, 0.25)
+            odometry.propagate(0.25)
+            odometry.observe(3.0, 0.0, 0.5, 0.1, 0.25)
+        sigmas[name] = math.sqrt(odometry.velocity_covariance().ee)
+        assert odometry.velocity_mps[0] == pytest.approx(12.0, abs=0.05)
+    assert sigmas["steady"] < 0.7 * sigmas["leaning"]
+    assert sigmas["steady"] < 0.7 * sigmas["turning"]
+
+
+def test_velocity_covers_an_attitude_error_that_wanders() -> None:
+    """Ornstein-Uhlenbeck, 30 s: as an autopilot's is."""
+    dt, sigma_m = 0.25, 1.5
+    keep = math.exp(-dt / 30.0)
+    errors2, variances = [], []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        odometry, throw = Odometry(1.5), rng.normal(0.0, sigma_m, 2)
+        for _ in range(80):
+            nxt = keep * throw + sigma_m * math.sqrt(1.0 - keep * keep) * rng.normal(0.0, 1.0, 2)
+            odometry.lean(0.0, 0.0, 0.0, dt)
+            odometry.propagate(dt)
+            odometry.observe(12.0 * dt + nxt[0] - throw[0], nxt[1] - throw[1], sigma_m, 0.02, dt)
+            throw = nxt
+        errors2.append(odometry.velocity_mps[1] ** 2)
+        variances.append(odometry.velocity_covariance().nn)
+    assert 0.1 < np.mean(errors2) / np.mean(variances) < 1.3
+
+
+def test_a_motion_that_no_vehicle_makes_is_not_believed() -> None:
+    odometry = Odometry(1.5)
+    assert odometry.believes(500.0, 0.0, 0.25, 0.1, 0.1)  # nothing is known yet
+    for _ in range(60):
+        odometry.lean(0.0, 0.0, 0.0, 0.25)
+        odometry.propagate(0.25)
+        odometry.observe(3.0, 0.0, 0.5, 0.1, 0.25)
+    assert odometry.believes(3.2, 0.2, 0.25, 0.5, 0.1)
+    for east_m, north_m in ((0.0, 0.0), (-3.0, 0.0), (3.0, 6.0)):  # a still picture, a heading turned over, another row
+        assert not odometry.believes(east_m, north_m, 0.25, 0.5, 0.1)
+    odometry.doubt()
+    assert odometry.believes(0.0, 0.0, 0.25, 0.5, 0.1)
