@@ -13,6 +13,7 @@ from tilefix.types import Covariance, Float64Array
 
 # Share of the newest innovation in the running estimate of the attitude's noise: about the last twenty frames count.
 NOISE_MEMORY = 0.05
+USUAL_WHITE_SHARE = 0.25
 # Most of an attitude's error is slow: it wanders in about this time, and is no noise of one picture.
 ATTITUDE_WANDERS_S = 30.0
 LEAN_MEMORY_S = 4.0  # a lean that lasts is one against wind and drag, one that comes and goes accelerates
@@ -36,7 +37,8 @@ class Odometry:
 
     def __init__(self, acceleration_mps2: float) -> None:
         self._usual_mps2 = self._acceleration_mps2 = acceleration_mps2
-        self._attitude_share = 1.0  # of the stated attitude variance
+        self._attitude_share = USUAL_WHITE_SHARE  # of the stated attitude variance
+        self._innovations = 0
         self._surprise = 1.0  # squared innovation over what was predicted, lately
         self._usual_lean: Float64Array | None = None
         self.raw_east_m = self.raw_north_m = 0.0
@@ -108,7 +110,10 @@ class Odometry:
         if self.has_velocity:
             found_m2 = 0.5 * float(innovation @ innovation)
             share = min(max((found_m2 - predicted_m2) / max(attitude_sigma_m, 1e-6) ** 2, 0.0), 4.0)
-            self._attitude_share += NOISE_MEMORY * (share - self._attitude_share)
+            # The first few count for more: what is taken at the start is a guess worth four of them.
+            self._innovations += 1
+            memory = max(NOISE_MEMORY, 1.0 / (self._innovations + 4.0))
+            self._attitude_share += memory * (share - self._attitude_share)
             ratio = min(found_m2 / max(predicted_m2 + self._white_m2(attitude_sigma_m), 1e-9), 25.0)
             self._surprise += min(1.0, max(seconds, 0.1) / SURPRISE_MEMORY_S) * (ratio - self._surprise)
         noise = (self._white_m2(attitude_sigma_m) + 1e-6) * np.eye(2)
