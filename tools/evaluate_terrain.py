@@ -4,12 +4,13 @@
     python tools/evaluate_terrain.py --worlds 9300 --report       the table and the picture of what was run
 
 The map's terrain is not the truth: it is sampled at 10 m and wrong by about a metre. Every second flight knows its
-height from a rangefinder, the others from air pressure alone. Nothing that it writes may be committed.
+height from a rangefinder, the others from air pressure alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import shutil
@@ -31,7 +32,6 @@ from tilefix.mapbuild.package import ArrayImagery, ArrayTerrain, build_package
 from tilefix.mappackage import MapPackage
 from tilefix.ports import Embedder
 from tilefix.replay import replay, write_results
-from tilefix.reportstyle import CSS
 from tilefix.scoring import Answer, score
 from tilefix.simulation.camera import Exposure
 from tilefix.simulation.flights import FlightPlan, fly_over
@@ -91,30 +91,40 @@ def surveyed(truth: Terrain, seed: int, grid: Grid) -> Terrain:
 
 
 def prepare(out: Path, flown: Sequence[Cell], frames: int, attitude_error_deg: float, embedder: Embedder) -> None:
-    """Builds the maps of one world and records its flights, those that are not there yet."""
+    """Builds the maps of one world for this model and records its flights, those that are not there yet."""
     missing = [one for one in flown if not (out / one.name / "flight.toml").is_file()]
-    if not missing:
+    unmapped = sorted({one.relief_m for one in flown if not _mapped(out, one, embedder)})
+    if not missing and not unmapped:
         return
     world = generate_world(flown[0].world, size_m=SIZE_M, gsd_m=GSD_M)
     seen = world.render(drone_look(1000 * world.seed + 1))
     pixels = world.render(satellite_look(world.seed))
     cover = np.full(pixels.shape[:2], 255, np.uint8)
     imagery = ArrayImagery(world.frame, world.grid, pixels, cover, f"generated world {world.seed}", "", "none")
-    for relief_m in sorted({one.relief_m for one in missing}):
+    for relief_m in sorted({one.relief_m for one in flown}):
         truth = hills(world.seed, world.grid, relief_m)
-        terrain = ArrayTerrain(surveyed(truth, world.seed, world.grid), "generated", "sea level")
-        package = out / f"map-{world.seed}-{relief_m:.0f}"
-        if not package.is_dir():
-            build_package(imagery, package, embedder=embedder, patch_m=PATCH_M, stride_m=STRIDE_M, terrain=terrain)
+        if relief_m in unmapped:
+            build_package(
+                imagery,
+                out / f"map-{world.seed}-{relief_m:.0f}",
+                embedder=embedder,
+                patch_m=PATCH_M,
+                stride_m=STRIDE_M,
+                terrain=ArrayTerrain(surveyed(truth, world.seed, world.grid), "generated", "sea level"),
+            )
         for one in missing:
             if one.relief_m == relief_m:
                 shutil.rmtree(out / one.name, ignore_errors=True)
-                fly_over(
-                    Scenery(seen, world.grid, truth),
-                    world.frame,
-                    _plan(one, frames, attitude_error_deg),
-                    out / one.name,
-                )
+                plan = _plan(one, frames, attitude_error_deg)
+                fly_over(Scenery(seen, world.grid, truth), world.frame, plan, out / one.name)
+
+
+def _mapped(out: Path, cell: Cell, embedder: Embedder) -> bool:
+    """True with a map of this model; one of another is built anew."""
+    with contextlib.suppress(TilefixError):
+        MapPackage.open(out / f"map-{cell.world}-{cell.relief_m:.0f}", model=embedder.manifest, verify=False)
+        return True
+    return False
 
 
 def _plan(cell: Cell, frames: int, attitude_error_deg: float) -> FlightPlan:
@@ -194,18 +204,18 @@ def _row(parts: Sequence[dict[str, Any]]) -> str:
 
 def picture(found: Sequence[dict[str, Any]]) -> str:
     """How errors are spread, with terrain and without, as SVG: a curve of cumulative share for each relief."""
-    width, height, top_m = 640, 300, 20.0
+    width, height, top_m = 640, 300, 8.0
     reliefs = sorted({one["relief_m"] for one in found})
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height + 60}" font-family="sans-serif" '
-        f'font-size="12"><style>{CSS}</style><rect width="{width}" height="{height + 60}" fill="#fff"/>'
+        f'font-size="12"><rect width="{width}" height="{height + 60}" fill="#fff"/>'
     ]
     left, bottom, across, up = 50.0, height + 10.0, width - 70.0, height - 20.0
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         y = bottom - up * share
         parts.append(f'<line x1="{left}" x2="{left + across}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
         parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{100 * share:.0f} %</text>')
-    for error_m in range(0, int(top_m) + 1, 5):
+    for error_m in range(int(top_m) + 1):
         x = left + across * error_m / top_m
         parts.append(f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{error_m} m</text>')
     parts.append(
