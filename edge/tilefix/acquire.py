@@ -15,7 +15,7 @@ from tilefix.ports import Embedder
 from tilefix.search import RATIO_SLOPE, Searcher, tile_log_ratio
 from tilefix.settings import LocalizerSettings
 from tilefix.tileindex import TileIndex
-from tilefix.trial import Trial, try_out
+from tilefix.trial import Trial, trial_at, try_out
 from tilefix.types import Float32Array, Reason
 
 # Of a map with more tiles than this, after a hint or a fix, only the descriptors around the belief are read, but those
@@ -92,7 +92,9 @@ class Acquisition:
         if best is not None:
             cell = belief.cell_of(best.peak.east_m - there.offset_m[0], best.peak.north_m - there.offset_m[1])
             if 0 <= cell[0] < belief.rows and 0 <= cell[1] < belief.columns:
-                gained = RATIO_SLOPE * (best.peak.z_score - best.plain_z_score)
+                gained = RATIO_SLOPE * (
+                    best.peak.z_score - self._searched_z_score(seen, best, there, place, evidence.spread)
+                )
                 ratio[cell] = np.nan_to_num(ratio[cell], nan=0.0) + max(0.0, gained)
         belief.update(ratio, new_ground)
         # A coarse level's peak is as wide as its pixels.
@@ -104,6 +106,16 @@ class Acquisition:
         self._unsupported = 0
         settled = self._settled(mode, best, there)
         return Found(best, there, settled, reason=None if settled else reason)
+
+    def _searched_z_score(
+        self, seen: Look, best: Trial, there: Look, place: tuple[float, float], spread: float
+    ) -> float:
+        """What the map was searched with scores at the best place: over terrain, the picture as it looks from there
+        scores more, and that is evidence for the place."""
+        if there is seen:
+            return best.plain_z_score
+        plain = trial_at(seen, *place, spread, self._belief.cell_m, 0.0, 1.0, None)
+        return best.plain_z_score if plain is None else min(plain.peak.z_score, best.plain_z_score)
 
     def _doubt_errors(self, seen: Look, spread: float, reason: Reason) -> Found:
         """Nothing fits under the errors assumed: looks under others, and gives up those that do not help."""

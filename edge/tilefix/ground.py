@@ -12,6 +12,8 @@ from tilefix.types import VehicleState
 NARROW_M = 100.0
 # A height above ground without a stated error, relative: of a log that knows no better.
 USUAL_AGL_ERROR = 0.05
+# A height from terrain must be surer by so much than the one told: two that are as sure must not alternate.
+SURER = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def ground_below(state: VehicleState, terrain: Terrain | None, place: Place | No
     if state.amsl_m is not None and state.amsl_m > ground_m:
         sigma_m = math.hypot(state.amsl_sigma_m or 0.0, around[1])
         told_m = math.inf if told is None else told.sigma_m or USUAL_AGL_ERROR * told.agl_m
-        if sigma_m < told_m:
+        if sigma_m < SURER * told_m:
             told = Ground(state.amsl_m - ground_m, sigma_m)
     if told is None or below_m is None:
         return told

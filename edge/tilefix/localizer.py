@@ -52,6 +52,10 @@ WRONG_SHARE = 0.25  # of the way since a match that a heading gone wrong by 15 d
 OUTVOTED_M = 200.0  # flown while another place seemed right: then the one before was not
 
 
+# How much wider the ground is looked at, for its mean height, than the belief is.
+UNSETTLED_M = 200.0
+
+
 class Localizer:
     """Position of one vehicle on one map. See the module's page for how."""
 
@@ -161,7 +165,9 @@ class Localizer:
         if self._package.terrain is None:
             return None
         if self._offset is None or self._chain.at_ns is None:
-            return Place(*self._belief.spread_m())
+            # A belief that is not settled yet may be wrong: the ground around is as likely.
+            east_m, north_m, half_m = self._belief.spread_m()
+            return Place(east_m, north_m, 3.0 * half_m + UNSETTLED_M)
         state, covariance = self._odometry.at((at_ns - self._chain.at_ns) / 1e9)
         spread_m = math.sqrt(float(np.trace(covariance[:2, :2] + self._offset.covariance_m2)))
         return Place(float(state[0]) + self._offset.east_m, float(state[1]) + self._offset.north_m, 2.0 * spread_m)

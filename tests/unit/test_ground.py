@@ -50,6 +50,13 @@ def test_the_surer_height_wins() -> None:
     assert unstated.agl_m == over_sea.agl_m  # a twentieth of 120 m is more than 2 m
 
 
+def test_of_two_heights_as_sure_the_one_told_stays() -> None:
+    for told_m, expected_m in ((2.2, 120.0), (3.5, 400.0 - 255.0)):
+        ground = ground_below(replace(STATE, agl_sigma_m=told_m), RAMP, HERE)
+        assert ground is not None
+        assert ground.agl_m == pytest.approx(expected_m, abs=0.5)
+
+
 def test_where_the_place_is_wide_the_mean_stands_for_it() -> None:
     ground = ground_below(VehicleState(0, 0.0, 0.0, 0.0, None, None, 400.0, 2.0), RAMP, Place(0.0, 0.0, 1000.0))
     assert ground is not None
