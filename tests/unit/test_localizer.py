@@ -262,6 +262,17 @@ def test_large_errors_of_heading_and_height_are_found(package) -> None:
         assert error_m(answers[-1], 19) < 3.0, (yaw_deg, share)
 
 
+def test_any_heading_is_found_when_told_to_look_for_it(package) -> None:
+    localizer = localizer_on(package, LocalizerSettings(heading_error_deg=180.0, height_error=0.0))
+    answers = fly(localizer, package, range(22), yaw_deg=-130.0)
+    assert error_m(answers[-1], 21) < 3.0
+    found = answers[-1]
+    assert isinstance(found, Fix)
+    assert found.turn_deg == pytest.approx(-140.0, abs=1.0)
+    assert found.turn_sigma_deg is not None
+    assert found.turn_sigma_deg < 2.0
+
+
 def test_reset_forgets_the_place(package) -> None:
     localizer, k = tracking(package)
     localizer.reset()
