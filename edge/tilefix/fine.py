@@ -16,7 +16,7 @@ from tilefix.register import Peak, Template, background_spread, refine_peak
 FINE_PX = 225  # side of the middle of the view that is looked at
 BACKGROUND_PX = 18  # least half side of the window, so that it tells what a wrong place scores
 REACH_LEVEL_PX = 2.0  # of the coarse level: how far the fine peak may lie from the coarse one
-MIN_REACH_M = 2.0
+MIN_REACH_M = 8.0  # shadows move a coarse peak by up to 5 m
 MIN_Z_SCORE = 4.0
 
 

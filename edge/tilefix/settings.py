@@ -14,7 +14,7 @@ class LocalizerSettings:
     mount_sigma_deg: float = 0.1  # constant error of the mount
     heading_error_deg: float = 25.0  # largest heading error looked for when the place is unknown; 180: any heading
     height_error: float = 0.17  # largest relative height error looked for
-    map_sigma_m: float = 1.0  # georeferencing error of the map, and what sun and season move its edges by
+    map_sigma_m: float = 0.6  # georeferencing error of the map, and what sun and season move its edges by
     max_speed_mps: float = 35.0
     acceleration_mps2: float = 1.5  # of usual manoeuvres, as white noise over a second
     odometry_drift: float = 0.07  # of the distance flown: 4 degrees of heading
