@@ -10,7 +10,7 @@ and must then gather evidence over new ground as any other place must.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -97,7 +97,9 @@ class Bank:
         best: tuple[Trial, Look] | None = None
         for one in proposals[:PROPOSALS]:
             there = seen.at(one.east_m, one.north_m)
-            trial = _refined(there, one, spread)
+            # Found over a plane at the mean height: above the place's own ground that part of the error is none.
+            scale = one.errors.scale * seen.view.agl_m / there.view.agl_m
+            trial = _refined(there, replace(one, errors=replace(one.errors, scale=scale)), spread)
             if trial is not None and (best is None or trial.peak.correlation > best[0].peak.correlation):
                 best = trial, there
         return best

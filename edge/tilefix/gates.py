@@ -124,6 +124,9 @@ def lean_mps2(state: VehicleState) -> tuple[float, float]:
     """Forward and right, the acceleration that a vehicle leaning so would have without drag; zero when unknown."""
     if state_refusal(replace(state, yaw_deg=0.0, agl_m=1.0)) is not None:
         return 0.0, 0.0
+    if state.lean_deg is not None:
+        # The attitude is a gimbal's: whither the body leans is not known.
+        return GRAVITY_MPS2 * math.tan(math.radians(min(abs(state.lean_deg), 60.0))), 0.0
     assert state.roll_deg is not None and state.pitch_deg is not None  # noqa: PT018
     roll, pitch = (math.radians(min(max(angle, -60.0), 60.0)) for angle in (state.roll_deg, state.pitch_deg))
     return -GRAVITY_MPS2 * math.tan(pitch), GRAVITY_MPS2 * math.tan(roll)

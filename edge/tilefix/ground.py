@@ -12,6 +12,8 @@ from tilefix.types import VehicleState
 NARROW_M = 100.0
 # A height above ground without a stated error, relative: of a log that knows no better.
 USUAL_AGL_ERROR = 0.05
+# The same of one above sea level, metres.
+USUAL_AMSL_ERROR_M = 5.0
 # A height from terrain must be surer by so much than the one told: two that are as sure must not alternate.
 SURER = 0.8
 
@@ -58,7 +60,8 @@ def ground_below(state: VehicleState, terrain: Terrain | None, place: Place | No
         return told
     ground_m = around[0] if below_m is None else below_m
     if state.amsl_m is not None and state.amsl_m > ground_m:
-        sigma_m = math.hypot(state.amsl_sigma_m or 0.0, around[1])
+        stated_m = USUAL_AMSL_ERROR_M if state.amsl_sigma_m is None else state.amsl_sigma_m
+        sigma_m = math.hypot(stated_m, around[1])
         told_m = math.inf if told is None else told.sigma_m or USUAL_AGL_ERROR * told.agl_m
         if sigma_m < SURER * told_m:
             told = Ground(state.amsl_m - ground_m, sigma_m)

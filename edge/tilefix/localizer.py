@@ -105,7 +105,7 @@ class Localizer:
         self._has_prior = False
         self._acquisition.begin()
         self._chain.new_ground = 0.0
-        self._lost = None
+        self._lost, self._elsewhere_m = None, 0.0
 
     def hint(self, lat_deg: float, lon_deg: float, sigma_m: float) -> None:
         """Starts the belief near a place. A wrong hint is overcome by the pictures, only later."""
@@ -136,6 +136,8 @@ class Localizer:
                 self._carry(self._chain.move(seen, state))
         if isinstance(seen, Reason):
             self._reason = seen
+            if seen is Reason.OUT_OF_SCALE and self._offset is None:
+                self._scale = 1.0  # it may be what was thought to be wrong with the height that is
         elif self._offset is None or self._match_age_s(frame.captured_ns) > self._settings.research_after_s:
             with stage("embed"):
                 tiles = self._acquisition.tile_evidence(seen, placed=self._has_prior)
@@ -206,8 +208,10 @@ class Localizer:
         """Searches the whole map; takes up tracking when the place is settled."""
         found = self._acquisition.search(seen, tiles, self._take_new_ground())
         match = found.match
+        # While a place is coasted on, what was known of heading and height there holds until another is settled.
+        placed = self._offset is not None
         if match is None:
-            if found.plain and (self._turn_deg, self._scale) != (0.0, 1.0):
+            if found.plain and not placed and (self._turn_deg, self._scale) != (0.0, 1.0):
                 self._assume(seen, 0.0, 1.0)
             return found.reason
         # Over terrain, the picture as it looks from that place.
@@ -216,7 +220,8 @@ class Localizer:
         if found.settled and not contradicted:
             seen = there
             self._chain.show(there)
-        self._correct(seen, match.turn_deg, match.scale)
+        if not placed or (found.settled and not contradicted):
+            self._correct(seen, match.turn_deg, match.scale)
         if contradicted:
             return Reason.IMPLAUSIBLE_JUMP
         if found.settled:
@@ -285,19 +290,21 @@ class Localizer:
         if not evidence.surfaces:
             return Reason.OFF_MAP
         match = self._follower.best(seen, surface, east_m, north_m)
-        self._correct(seen, match.turn_deg, match.scale)
         if match.peak.z_score < self._settings.track_z_score:
             return Reason.NO_MATCH
         if offset.distance2(*self._offset_of(seen, match.peak), match.peak.covariance_m2) > FARTHEST2:
             return Reason.IMPLAUSIBLE_JUMP
+        self._correct(seen, match.turn_deg, match.scale)
         peak = refined(seen, match.peak, match.turn_deg, match.scale)
         offset.observe(*self._offset_of(seen, peak), peak.covariance_m2)
         self._follower.matched(peak)
         self._matched(seen)
-        turn_deg, scale = self._follower.probe(seen, match.peak)
-        self._turn_deg = wrapped_deg(self._turn_deg + turn_deg)
+        if (match.turn_deg, match.scale) == (0.0, 1.0):
+            turn_deg, scale = self._follower.probe(seen, match.peak)
+            self._turn_deg = wrapped_deg(self._turn_deg + turn_deg)
+            self._scale *= scale
         bound = 1.0 + 2.0 * self._settings.height_error
-        self._scale = max(1.0 / bound, min(bound, self._scale * scale))
+        self._scale = max(1.0 / bound, min(bound, self._scale))
         # Tracking leaves time to get ready for the day that the place is lost.
         seen.correlator.warm(seen.template)
         return None

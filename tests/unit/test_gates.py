@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 
 from support.scenes import noise_ground
-from tilefix.gates import FrozenGate, _percentile, leaning_mps2, picture_refusal, state_refusal, veiled
+from tilefix.gates import (
+    FrozenGate,
+    _percentile,
+    lean_mps2,
+    leaning_mps2,
+    picture_refusal,
+    state_refusal,
+    veiled,
+)
 from tilefix.types import Reason, VehicleState
 
 PICTURE = noise_ground(2, 300)
@@ -169,3 +177,4 @@ def test_a_body_leans_though_its_gimbal_does_not() -> None:
     assert leaning_mps2(replace(level, lean_deg=20.0)) == pytest.approx(9.81 * math.tan(math.radians(20.0)))
     assert leaning_mps2(replace(level, roll_deg=20.0)) == pytest.approx(leaning_mps2(replace(level, lean_deg=20.0)))
     assert math.isfinite(leaning_mps2(replace(level, lean_deg=90.0)))
+    assert math.hypot(*lean_mps2(replace(level, lean_deg=20.0))) == leaning_mps2(replace(level, lean_deg=20.0))

@@ -50,6 +50,16 @@ def test_the_surer_height_wins() -> None:
     assert unstated.agl_m == over_sea.agl_m  # a twentieth of 120 m is more than 2 m
 
 
+def test_a_height_above_sea_level_is_not_sure_for_having_no_error_stated() -> None:
+    ground = ground_below(replace(STATE, agl_sigma_m=2.0, amsl_sigma_m=None), RAMP, HERE)
+    assert ground is not None
+    assert (ground.agl_m, ground.sigma_m) == (120.0, 2.0)
+    alone = ground_below(replace(STATE, agl_m=None, amsl_sigma_m=None), RAMP, HERE)
+    assert alone is not None
+    assert alone.sigma_m is not None
+    assert alone.sigma_m > 4.0
+
+
 def test_of_two_heights_as_sure_the_one_told_stays() -> None:
     for told_m, expected_m in ((2.2, 120.0), (3.5, 400.0 - 255.0)):
         ground = ground_below(replace(STATE, agl_sigma_m=told_m), RAMP, HERE)

@@ -217,6 +217,24 @@ def test_ground_without_a_match_coasts_on_motion_until_the_limit(package) -> Non
     assert isinstance(answer, NoFix)
 
 
+def test_while_coasting_the_heading_error_found_before_holds(package) -> None:
+    """The heading is stated 20 degrees wrong: forgotten where nothing fits, motion would lead astray by a third."""
+    elsewhere = noise_ground(31, 1000)
+    localizer = localizer_on(package, LocalizerSettings(max_blind_s=1.0, lose_probability=0.0))
+    tracked = fly(localizer, package, range(18), yaw_deg=110.0)[-1]
+    assert isinstance(tracked, Fix)
+    assert tracked.turn_deg == pytest.approx(-20.0, abs=3.0)
+    cover_the_lens(localizer, 18)
+    coasted = 0
+    for k in range(19, 34):
+        answer = localizer.process(seen(package, k, ground=elsewhere), state(k, yaw_deg=110.0))
+        if isinstance(answer, Fix):
+            coasted += 1
+            assert answer.turn_deg == tracked.turn_deg
+            assert error_m(answer, k) < 3.0 * answer.sigma_m
+    assert coasted >= 12
+
+
 def test_a_belief_that_left_the_place_ends_the_coasting(package) -> None:
     elsewhere = noise_ground(31, 1000)
     patient, doubting = (tracking(package, LocalizerSettings(lose_probability=p))[0] for p in (0.0, 0.9))

@@ -70,7 +70,8 @@ def test_a_plan_of_qgroundcontrol(tmp_path: Path) -> None:
 
 
 def test_a_plane_flies_a_plan_at_its_cruise_speed(tmp_path: Path) -> None:
-    assert load_plan(plan_file(tmp_path, [], vehicleType=1)).speed_mps == 15.0
+    for kind in (1, [2], {"is": 2}):  # what is no number is no copter
+        assert load_plan(plan_file(tmp_path, [], vehicleType=kind)).speed_mps == 15.0
 
 
 def test_a_file_of_mission_planner(tmp_path: Path) -> None:

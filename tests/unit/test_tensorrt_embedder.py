@@ -266,7 +266,7 @@ def test_no_large_array_is_made_in_1000_frames(tmp_path: Path, trt: FakeTensorRT
                 cuda.calls.clear()
         finally:
             tracemalloc.stop()
-    assert np.ptp(held_bytes[100:]) < 8192  # flat
+    assert np.ptp(held_bytes[100:]) < 16384  # flat: 18 bytes a frame would be more
 
 
 def test_engines_of_other_shapes_are_refused(engine: Path) -> None:

@@ -136,7 +136,8 @@ class _Json:
             raise self._fail(self.root, 'no "mission" in it')
         notes: list[str] = []
         items = self._items(mission, mission.get("items"), notes, depth=0)
-        key = "hoverSpeed" if mission.get("vehicleType") in _HOVERING else "cruiseSpeed"
+        kind = mission.get("vehicleType")
+        key = "hoverSpeed" if isinstance(kind, int) and kind in _HOVERING else "cruiseSpeed"
         speed = self._float(mission, mission.get(key))
         if speed is not None and not 0.0 < speed <= MAX_SPEED_MPS:
             raise self._fail(mission, f'"{key}" is {speed:g} m/s')
