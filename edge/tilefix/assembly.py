@@ -11,6 +11,7 @@ from tilefix.cameras import CameraRequest, open_camera
 from tilefix.config import Config
 from tilefix.daemon import Daemon, Locates
 from tilefix.embedders import open_embedder
+from tilefix.errors import MapError
 from tilefix.links import open_link
 from tilefix.links.vehicle import Vehicle
 from tilefix.localizer import Localizer
@@ -34,6 +35,12 @@ def open_localizer(config: Config) -> Iterator[Locates]:
 def localizer_of(config: Config, embedder: Embedder) -> Localizer:
     """The localizer on the configured map, moved by its offset, with its hint. Raises `MapError` or `ModelError`."""
     package = MapPackage.open(config.map.path, model=embedder.manifest)
+    if config.height.source == "terrain" and package.terrain is None:
+        raise MapError(
+            'has no terrain, but [height] source = "terrain" asks for it',
+            where=config.map.path,
+            mend="build it with --terrain DEM.tif, or take another source",
+        )
     package = package.moved(config.map.offset_east_m, config.map.offset_north_m)
     localizer = Localizer(
         package, TileIndex.open(package), embedder, config.camera.model, config.mount, config.localizer

@@ -158,6 +158,7 @@ def test_blank_imagery_and_the_land_beyond_are_uncovered_and_the_edge_hangs_over
     assert leg.lengths_m[State.UNCOVERED] == pytest.approx(105.0, abs=25.0)
     assert leg.lengths_m[State.OVERHANG] > 0.0
     assert judged(sight, (150.0, -60.0), (150.0, -200.0)).judgements[0].lengths_m[State.UNCOVERED] > 100.0
+    assert judged(sight, (-150.0, 150.0), (-150.0, 400.0), coast_s=600.0).hard  # beyond the edge nothing is coasted
 
 
 def test_landing_is_too_low_without_being_hard(sight: Sight) -> None:

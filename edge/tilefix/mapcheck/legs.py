@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tilefix.errors import MissionError
+from tilefix.geodesy import Grid
 from tilefix.mapbuild.package import Progress
 from tilefix.mapcheck.mission import Leg, Place, Route
 from tilefix.mapcheck.sight import MIN_COVERED, Glance, Sight
@@ -93,7 +94,7 @@ def check_route(
         samples += _along(number, leg, start, end, length_m, sight, coarsest_m)
         if progress is not None:
             progress("flying the mission", (number + 1) / len(route.legs))
-    samples, longest = _stretches(samples, route.legs, max_coast_s)
+    samples, longest = _stretches(samples, route.legs, max_coast_s, sight.package.grid)
     judgements = []
     for number, (leg, length_m) in enumerate(zip(route.legs, lengths, strict=True)):
         own = [one for one in samples if one.leg == number]
@@ -145,11 +146,12 @@ def _state(glance: Glance) -> State:
 
 
 def _stretches(
-    samples: Sequence[Sample], legs: Sequence[Leg], max_coast_s: float
+    samples: Sequence[Sample], legs: Sequence[Leg], max_coast_s: float, grid: Grid
 ) -> tuple[list[Sample], dict[int, float]]:
     """The samples with their `bridged`, and for each leg the longest stretch without matches that it is part of.
 
-    Stretches run on from leg to leg. Take-off and landing are too low in any case: that alone makes no stretch.
+    Stretches run on from leg to leg. Take-off and landing are too low in any case: that alone makes no stretch. Beyond
+    the map's edge nothing is coasted.
     """
     out: list[Sample] = []
     longest = dict.fromkeys(range(len(legs)), 0.0)
@@ -158,9 +160,10 @@ def _stretches(
     def close() -> None:
         length_m = sum(one.length_m for one in stretch)
         seconds = sum(one.length_m / legs[one.leg].speed_mps for one in stretch)
+        within = all(grid.contains(one.east_m, one.north_m) for one in stretch)
         for one in stretch:
             longest[one.leg] = max(longest[one.leg], length_m)
-            out.append(replace(one, bridged=seconds <= max_coast_s))
+            out.append(replace(one, bridged=within and seconds <= max_coast_s))
         stretch.clear()
 
     for one in samples:

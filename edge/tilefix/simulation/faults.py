@@ -85,7 +85,7 @@ ASKED: dict[Fault, Asks] = {
     Fault.FROZEN_STREAM: Asks(0.0, LOST_S),
     Fault.DROPPED_FRAMES: Asks(0.9, 1.0),
     Fault.DROPPED_BURSTS: Asks(0.9, 3.0),
-    Fault.LATE_ATTITUDE: Asks(0.5, 3.0),
+    Fault.LATE_ATTITUDE: Asks(0.35, 3.0),  # in a turn the picture is thrown far off: silence is right there
     Fault.TIME_JUMPS: Asks(0.0, LOST_S),
     Fault.EXPOSURE_FLICKER: Asks(0.9, 1.0),
     Fault.BLUR: Asks(0.0, LOST_S),

@@ -1,4 +1,4 @@
-"""`[map] offset_*` moves every position that the configured localizer gives."""
+"""What the configuration says of map and height reaches the localizer."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from support.embedders import ThumbnailEmbedder
 from support.scenes import CAMERA, LOCAL, flight_over, small_map
 from tilefix.assembly import localizer_of
 from tilefix.config import load_config
+from tilefix.errors import MapError
 from tilefix.flight import open_flight
 from tilefix.types import Fix
 
@@ -42,3 +43,11 @@ def test_a_map_offset_moves_every_fix(tmp_path: Path) -> None:
     assert np.array(places[1]) - np.array(places[0]) == pytest.approx(
         np.tile((5.0, -3.0), (len(places[0]), 1)), abs=0.01
     )
+
+
+def test_height_from_terrain_asks_for_a_map_that_has_it(tmp_path: Path) -> None:
+    embedder = ThumbnailEmbedder()
+    small_map(tmp_path / "map", embedder)
+    (tmp_path / "tilefix.toml").write_text(CONFIG.format(0.0, 0.0) + '[height]\nsource = "terrain"\n')
+    with pytest.raises(MapError, match="has no terrain"):
+        localizer_of(load_config(tmp_path / "tilefix.toml"), embedder)
