@@ -24,7 +24,7 @@ import sensors
 from latency_floor import Pair, timed
 from machine import facts_of_this_machine, report
 from tilefix.errors import TilefixError
-from tilefix.tileindex import TileIndex
+from tilefix.maps.tileindex import TileIndex
 from tilefix.types import Float32Array, IntArray
 
 SEED = 1500

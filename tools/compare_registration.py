@@ -21,15 +21,22 @@ import numpy as np
 
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
-from tilefix.flight import Flight, open_flight
-from tilefix.localizer import LocalizerSettings
-from tilefix.mappackage import MapPackage
+from tilefix.evaluation.replay import write_results
+from tilefix.evaluation.scoring import Answer, judge, score
+from tilefix.flights.flight import Flight, open_flight
+from tilefix.localization.localizer import LocalizerSettings
+from tilefix.localization.rectify import Patch, PreparedFrame, Rectifier, View
+from tilefix.localization.register import (
+    MAX_TEMPLATE_PX,
+    MapCorrelator,
+    Surface,
+    Template,
+    background_spread,
+    refine_peak,
+)
+from tilefix.maps.package import MapPackage
+from tilefix.maps.tileindex import TileIndex
 from tilefix.ports import Embedder
-from tilefix.rectify import Patch, PreparedFrame, Rectifier, View
-from tilefix.register import MAX_TEMPLATE_PX, MapCorrelator, Surface, Template, background_spread, refine_peak
-from tilefix.replay import write_results
-from tilefix.scoring import Answer, judge, score
-from tilefix.tileindex import TileIndex
 from tilefix.types import Covariance, Fix, FixKind, Frame, NoFix, Reason, UInt8Array, VehicleState
 
 BASELINE_PATCH_M = 90.0

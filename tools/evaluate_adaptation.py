@@ -28,11 +28,11 @@ from real_maps import nust_map
 from tilefix.camera import CameraModel, Mount
 from tilefix.embedders import manifest_path, open_embedder
 from tilefix.errors import ConfigError, TilefixError
-from tilefix.flight import FlightRow, open_flight
-from tilefix.flightwriter import FlightWriter
+from tilefix.evaluation.replay import write_results
+from tilefix.flights.flight import FlightRow, open_flight
+from tilefix.flights.writer import FlightWriter
 from tilefix.manifest import load_manifest
 from tilefix.mapbuild.package import ArrayImagery, build_package
-from tilefix.replay import write_results
 from tilefix.simulation.flights import FlightPlan, fly_over
 from tilefix.simulation.looks import Look, drone_look, satellite_look
 from tilefix.simulation.sight import Scenery

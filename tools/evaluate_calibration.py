@@ -32,12 +32,12 @@ from tilefix.calibration.report import html_of, svg_of
 from tilefix.camera import CameraModel, Mount
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
-from tilefix.flight import FlightRow, open_flight
-from tilefix.flightwriter import FlightWriter, write_flight_toml
+from tilefix.evaluation.replay import write_results
+from tilefix.flights.flight import FlightRow, open_flight
+from tilefix.flights.writer import FlightWriter, write_flight_toml
 from tilefix.geodesy import Grid, LocalFrame
 from tilefix.mapbuild.package import ArrayImagery, build_package
-from tilefix.mappackage import MapPackage
-from tilefix.replay import write_results
+from tilefix.maps.package import MapPackage
 from tilefix.simulation.camera import Exposure
 from tilefix.simulation.flights import FlightPlan, exposure_of, flown
 from tilefix.simulation.noise import rng_for

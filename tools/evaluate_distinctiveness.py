@@ -23,25 +23,25 @@ from pathlib import Path
 import numpy as np
 
 from real_maps import NAIP_CAMERA, naip_map
-from tilefix.belief import Belief
 from tilefix.camera import CameraModel, Mount
 from tilefix.embedders import open_embedder
 from tilefix.errors import MapError, TilefixError
 from tilefix.geodesy import Grid, LocalFrame
-from tilefix.look import Looker
+from tilefix.localization.belief import Belief
+from tilefix.localization.look import Looker
+from tilefix.localization.register import background_spread, refine_peak
+from tilefix.localization.search import Searcher, tile_log_ratio
+from tilefix.localization.settings import LocalizerSettings
+from tilefix.localization.trial import try_out
 from tilefix.mapbuild.package import ArrayImagery, build_package
 from tilefix.mapcheck.score import FOUND_WEIGHTS, MATCH_WEIGHTS, regressors
 from tilefix.mapcheck.sight import Sight
 from tilefix.mapcheck.traits import MapSelf, Traits
-from tilefix.mappackage import MapPackage
+from tilefix.maps.package import MapPackage
+from tilefix.maps.tileindex import TileIndex
 from tilefix.ports import Embedder
-from tilefix.register import background_spread, refine_peak
-from tilefix.search import Searcher, tile_log_ratio
-from tilefix.settings import LocalizerSettings
 from tilefix.simulation.camera import Exposure, expose, render_view
 from tilefix.simulation.world import drone_look, generate_world, satellite_look
-from tilefix.tileindex import TileIndex
-from tilefix.trial import try_out
 from tilefix.types import Float64Array, Frame, Reason, UInt8Array, VehicleState
 
 WORLD_CAMERA = CameraModel.from_hfov(640, 480, 70.0)

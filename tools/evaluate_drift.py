@@ -20,16 +20,16 @@ import numpy as np
 
 from real_maps import NAIP_CAMERA, NAIP_EXPOSURE
 from tilefix.camera import Mount
-from tilefix.drift import MatchDrift
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
-from tilefix.localizer import Localizer
-from tilefix.mappackage import MapPackage
+from tilefix.localization.drift import MatchDrift
+from tilefix.localization.localizer import Localizer
+from tilefix.maps.package import MapPackage
+from tilefix.maps.tileindex import TileIndex
 from tilefix.ports import Embedder
 from tilefix.simulation.camera import expose, render_view
 from tilefix.simulation.faultpictures import PictureEdit
 from tilefix.simulation.faults import Fault, Window
-from tilefix.tileindex import TileIndex
 from tilefix.types import Fix, Frame, VehicleState
 
 AGL_M, SPEED_MPS, STEP_S = 900.0, 28.0, 2.0

@@ -23,9 +23,9 @@ from fault_report import Tried, failures, markdown, picture
 from generated_runs import code_hash
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
-from tilefix.localizer import LocalizerSettings
+from tilefix.evaluation.replay import Replay, write_results
+from tilefix.localization.localizer import LocalizerSettings
 from tilefix.ports import Embedder
-from tilefix.replay import Replay, write_results
 from tilefix.simulation.faults import Fault
 from tilefix.simulation.faultyflight import FaultyFlight
 from tilefix.simulation.provingground import Outcome, ProvingGround, Scene, full_scene, quick_scene

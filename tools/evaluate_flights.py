@@ -30,7 +30,7 @@ from generated_report import convergence_table, flight_table, line_of, picture, 
 from generated_runs import converge_flight, read_starts, run_flight
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
-from tilefix.replay import write_results
+from tilefix.evaluation.replay import write_results
 
 T = TypeVar("T")
 

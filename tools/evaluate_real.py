@@ -30,12 +30,12 @@ from replay_flight import HINT_SIGMA_M
 from replay_flight import run as run_replay
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
-from tilefix.flight import open_flight
-from tilefix.localizer import LocalizerSettings
-from tilefix.mappackage import MapPackage
+from tilefix.evaluation.replay import Hint, first_truth, write_results
+from tilefix.evaluation.scoring import Answer, Score, score
+from tilefix.flights.flight import open_flight
+from tilefix.localization.localizer import LocalizerSettings
+from tilefix.maps.package import MapPackage
 from tilefix.ports import Embedder
-from tilefix.replay import Hint, first_truth, write_results
-from tilefix.scoring import Answer, Score, score
 
 FLIGHTS: dict[str, Callable[[Path, Path], Path]] = {
     "nust": prepare_nust,

@@ -25,22 +25,22 @@ import numpy as np
 from tilefix.camera import CameraModel
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
-from tilefix.flight import open_flight
+from tilefix.evaluation.replay import replay, write_results
+from tilefix.evaluation.scoring import Answer, score
+from tilefix.flights.flight import open_flight
 from tilefix.geodesy import Grid
-from tilefix.localizer import Localizer
+from tilefix.localization.localizer import Localizer
 from tilefix.mapbuild.package import ArrayImagery, ArrayTerrain, build_package
-from tilefix.mappackage import MapPackage
+from tilefix.maps.package import MapPackage
+from tilefix.maps.terrain import Terrain
+from tilefix.maps.tileindex import TileIndex
 from tilefix.ports import Embedder
-from tilefix.replay import replay, write_results
-from tilefix.scoring import Answer, score
 from tilefix.simulation.camera import Exposure
 from tilefix.simulation.flights import FlightPlan, fly_over
 from tilefix.simulation.noise import fractal_noise, rng_for
 from tilefix.simulation.relief import hills
 from tilefix.simulation.sight import Scenery
 from tilefix.simulation.world import drone_look, generate_world, satellite_look
-from tilefix.terrain import Terrain
-from tilefix.tileindex import TileIndex
 from tilefix.timing import MonotonicClock
 
 SIZE_M, GSD_M, PATCH_M, STRIDE_M = 1600.0, 0.5, 120.0, 40.0

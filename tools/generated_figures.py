@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from tilefix.evaluation.replay import write_results
+from tilefix.evaluation.scoring import COVERAGE_QUANTILES, Answer
 from tilefix.geodesy import LocalFrame
-from tilefix.replay import write_results
-from tilefix.scoring import COVERAGE_QUANTILES, Answer
 from tilefix.types import Covariance, Fix, FixKind, Float64Array, NoFix, Reason
 
 SLOW_MPS = 1.0  # below it a share of the speed says nothing

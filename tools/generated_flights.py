@@ -13,7 +13,7 @@ from generated_plans import Sortie, WorldSet
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
 from tilefix.mapbuild.package import ArrayImagery, build_package
-from tilefix.mappackage import MapPackage
+from tilefix.maps.package import MapPackage
 from tilefix.ports import Embedder
 from tilefix.simulation.flights import fly_over
 from tilefix.simulation.sight import Scenery

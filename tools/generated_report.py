@@ -9,9 +9,9 @@ import numpy as np
 
 from generated_figures import Record, availability_after, coverage_curve, first_fix, velocity_score
 from generated_runs import Start
-from tilefix.reportcharts import ticks
-from tilefix.reportstyle import CSS
-from tilefix.scoring import score
+from tilefix.evaluation.charts import ticks
+from tilefix.evaluation.scoring import score
+from tilefix.evaluation.style import CSS
 
 HEIGHT_BANDS_M = ((50, 150), (150, 250), (250, 350), (350, 500))
 SPEED_BANDS_MPS = ((5, 10), (10, 15), (15, 20), (20, 25))

@@ -18,14 +18,14 @@ from generated_figures import Record, true_motion, write_record
 from generated_flights import flight_folder, open_map
 from generated_plans import Sortie
 from tilefix.embedders import open_embedder
-from tilefix.flight import Flight, open_flight
-from tilefix.localizer import Localizer, LocalizerSettings
-from tilefix.mappackage import MapPackage
+from tilefix.evaluation.replay import replay, write_results
+from tilefix.evaluation.scoring import judge
+from tilefix.flights.flight import Flight, open_flight
+from tilefix.localization.localizer import Localizer, LocalizerSettings
+from tilefix.maps.package import MapPackage
+from tilefix.maps.tileindex import TileIndex
 from tilefix.ports import Embedder
-from tilefix.replay import replay, write_results
-from tilefix.scoring import judge
 from tilefix.simulation.world import satellite_look
-from tilefix.tileindex import TileIndex
 from tilefix.timing import MonotonicClock
 
 NO_DECISION = ("errors",)

@@ -18,7 +18,7 @@ import numpy as np
 from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
 from tilefix.errors import TilefixError
-from tilefix.flight import Flight, FlightRow
+from tilefix.flights.flight import Flight, FlightRow
 from tilefix.geodesy import LocalFrame
 from tilefix.pictures import read_picture
 from tilefix.simulation.autopilot import SimulatedAutopilot

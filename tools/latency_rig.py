@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from latency_flight import FlightClock
-from tilefix.daemon import Daemon
 from tilefix.errors import TilefixError
-from tilefix.localizer import Localizer
+from tilefix.localization.localizer import Localizer
+from tilefix.service.daemon import Daemon
 from tilefix.timing import EMBED_PARTS, STAGES, MonotonicClock, StageTimer
 from tilefix.types import Fix, Frame, NoFix, VehicleState
 
@@ -51,7 +51,8 @@ class Lane:
 
 
 class Bench:
-    """`tilefix.daemon.Locates` and `Watches`: gives each frame to the next of several lanes, and notes what it took.
+    """`tilefix.service.daemon.Locates` and `Watches`: gives each frame to the next of several lanes, and notes what
+    it took.
 
     The frames of all lanes are those of one flight in turn, so that all see the same machine.
     """

@@ -30,16 +30,16 @@ from latency_summary import result_of
 from machine import facts_of_this_machine
 from tilefix.embedders import open_embedder, open_model_files
 from tilefix.errors import FlightError, TilefixError
-from tilefix.flight import Flight, open_flight
+from tilefix.flights.flight import Flight, open_flight
 from tilefix.links.mavlink import MavlinkLink
 from tilefix.links.transport import Udp
 from tilefix.links.vehicle import HeightSettings, Vehicle
-from tilefix.localizer import Localizer, LocalizerSettings
-from tilefix.mappackage import MapPackage
+from tilefix.localization.localizer import Localizer, LocalizerSettings
+from tilefix.maps.package import MapPackage
+from tilefix.maps.tileindex import TileIndex
 from tilefix.ports import Embedder
-from tilefix.publisher import Publisher, PublishSettings
+from tilefix.publishing.publisher import Publisher, PublishSettings
 from tilefix.simulation.live import LiveAutopilot
-from tilefix.tileindex import TileIndex
 from tilefix.timing import MonotonicClock, StageTimer
 
 WARM_UP_FRAMES = 40  # until the belief has settled and the map's features around are kept

@@ -16,8 +16,8 @@ import cv2
 
 from tilefix.camera import CameraModel, Mount
 from tilefix.errors import TilefixError
-from tilefix.flight import FlightRow
-from tilefix.flightwriter import FlightWriter
+from tilefix.flights.flight import FlightRow
+from tilefix.flights.writer import FlightWriter
 from tilefix.ports import Embedder
 from tilefix.simulation.demoflight import EXPOSURE, GSD_M, DemoOptions, build_map_of
 from tilefix.simulation.sight import Scenery, picture_of

@@ -12,8 +12,8 @@ import numpy as np
 
 from tilefix.camera import CameraModel, Mount
 from tilefix.errors import FlightError
-from tilefix.flight import FlightRow
-from tilefix.flightwriter import FlightWriter
+from tilefix.flights.flight import FlightRow
+from tilefix.flights.writer import FlightWriter
 from tilefix.types import VehicleState
 
 # nust_islamabad has no log: a constant heading and height stand for the autopilot's (README of the data).

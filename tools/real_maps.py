@@ -11,11 +11,11 @@ import numpy as np
 
 from tilefix.camera import CameraModel, Mount
 from tilefix.errors import MapError
-from tilefix.flight import FlightRow
-from tilefix.flightwriter import FlightWriter
+from tilefix.flights.flight import FlightRow
+from tilefix.flights.writer import FlightWriter
 from tilefix.mapbuild.build import BuildOptions, build_map
 from tilefix.mapbuild.package import ArrayImagery, build_package
-from tilefix.mappackage import MapPackage
+from tilefix.maps.package import MapPackage
 from tilefix.ports import Embedder
 from tilefix.simulation.camera import Exposure, expose, render_view
 from tilefix.types import VehicleState

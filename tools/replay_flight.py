@@ -13,14 +13,14 @@ from pathlib import Path
 
 from tilefix.embedders import open_embedder
 from tilefix.errors import FlightError, TilefixError
-from tilefix.flight import Flight, open_flight
-from tilefix.localizer import Localizer, LocalizerSettings
-from tilefix.mappackage import MapPackage
+from tilefix.evaluation.replay import Hint, Replay, first_truth, fixes_csv, replay, summary_json, write_results
+from tilefix.evaluation.report import report_html
+from tilefix.evaluation.scoring import Score
+from tilefix.flights.flight import Flight, open_flight
+from tilefix.localization.localizer import Localizer, LocalizerSettings
+from tilefix.maps.package import MapPackage
+from tilefix.maps.tileindex import TileIndex
 from tilefix.ports import Embedder
-from tilefix.replay import Hint, Replay, first_truth, fixes_csv, replay, summary_json, write_results
-from tilefix.report import report_html
-from tilefix.scoring import Score
-from tilefix.tileindex import TileIndex
 from tilefix.timing import MonotonicClock
 
 HINT_SIGMA_M = 25.0

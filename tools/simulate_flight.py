@@ -20,13 +20,13 @@ from tilefix.geodesy import LocalFrame
 from tilefix.mapbuild.imagery import open_imagery
 from tilefix.mapbuild.package import create_arrays
 from tilefix.mapbuild.resample import fill, layout_of
-from tilefix.mappackage import MapPackage
+from tilefix.maps.package import MapPackage
+from tilefix.maps.terrain import Terrain
 from tilefix.simulation.camera import Exposure
 from tilefix.simulation.flights import FlightPlan, fly_over
 from tilefix.simulation.relief import hills
 from tilefix.simulation.sight import Scenery
 from tilefix.simulation.vehicle import COPTER, PLANE
-from tilefix.terrain import Terrain
 
 
 def main(argv: Sequence[str] | None = None) -> int:

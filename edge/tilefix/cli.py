@@ -14,7 +14,7 @@ from tilefix.errors import TilefixError
 COMMANDS = {
     "demo": ("tilefix.simulation.demo", "fly a generated world without GNSS, nothing needed"),
     "map": ("tilefix.mapbuild.command", "build, fetch, inspect and check map packages"),
-    "run": ("tilefix.runcommand", "fly: camera and autopilot in, position fixes out"),
+    "run": ("tilefix.service.runcommand", "fly: camera and autopilot in, position fixes out"),
     "engine": ("tilefix.engine.command", "quantize a model, build a TensorRT engine of it"),
     "calibrate": ("tilefix.calibration.command", "estimate mount, field of view, latency and map offset from a flight"),
     "flight": ("tilefix.flightlogs", "make a flight folder from a video and an autopilot log"),

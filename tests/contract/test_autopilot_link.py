@@ -14,10 +14,10 @@ import pytest
 from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
 from support.mavlink import Autopilot
-from tilefix.config import LinkSettings
 from tilefix.links import open_link
 from tilefix.links.messages import Attitude, HealthState, LinkMessage, PositionReport, Severity
 from tilefix.ports import AutopilotLink
+from tilefix.service.config import LinkSettings
 from tilefix.timing import MonotonicClock
 
 REPORT = PositionReport(0, 1, 47.0, 8.0, 500.0, 1.0, 2.0, 0.0, 2.0, 3.0, 0.4, 8)

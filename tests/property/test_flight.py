@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from support.flights import HEADER, TOML, picture, picture_flight, write_picture
 from tilefix.camera import CameraModel, Mount
 from tilefix.errors import FlightError
-from tilefix.flight import FlightRow, open_flight
-from tilefix.flightwriter import FlightWriter
+from tilefix.flights.flight import FlightRow, open_flight
+from tilefix.flights.writer import FlightWriter
 from tilefix.pictures import picture_size, read_picture
 from tilefix.types import VehicleState
 

@@ -14,7 +14,7 @@ from support.clocks import ManualClock
 from support.mavlink import PEER, Autopilot, FakeTransport, decoded
 from tilefix.links.mavlink import MavlinkLink
 from tilefix.links.vehicle import Vehicle
-from tilefix.publisher import Publisher
+from tilefix.publishing.publisher import Publisher
 from tilefix.types import Covariance, Fix, FixKind, NoFix, Reason
 
 KINDS = [

@@ -22,7 +22,7 @@ from tilefix.mapbuild.patches import cut_patch, tile_centres
 from tilefix.mapbuild.pictures import decode_picture, picture_info
 from tilefix.mapbuild.sources import BBox
 from tilefix.mapbuild.tiles import TileMosaic, choose_zoom
-from tilefix.mapmanifest import (
+from tilefix.maps.manifest import (
     DATA_FILES,
     HEIGHT_FILE,
     FileEntry,
@@ -34,7 +34,7 @@ from tilefix.mapmanifest import (
     manifest_json,
     sealed,
 )
-from tilefix.tileindex import TileIndex
+from tilefix.maps.tileindex import TileIndex
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.answers import LOCAL, fix_at
-from tilefix.scoring import is_false_fix, judge, score
+from tilefix.evaluation.scoring import is_false_fix, judge, score
 from tilefix.types import Covariance, Fix, FixKind, NoFix, Reason
 
 metres = st.floats(-300.0, 300.0)

@@ -9,10 +9,10 @@ import pytest
 
 from support.embedders import ThumbnailEmbedder
 from support.scenes import CAMERA, LOCAL, flight_over, small_map
-from tilefix.assembly import localizer_of
-from tilefix.config import load_config
 from tilefix.errors import MapError
-from tilefix.flight import open_flight
+from tilefix.flights.flight import open_flight
+from tilefix.service.assembly import localizer_of
+from tilefix.service.config import load_config
 from tilefix.types import Fix
 
 CONFIG = f"""\

@@ -19,9 +19,9 @@ from support.scenes import LOCAL, small_map
 from tilefix.calibration import coarse
 from tilefix.camera import CameraModel, Mount
 from tilefix.cli import main
-from tilefix.flight import FlightRow, open_flight
-from tilefix.flightwriter import FlightWriter
-from tilefix.mappackage import MapPackage
+from tilefix.flights.flight import FlightRow, open_flight
+from tilefix.flights.writer import FlightWriter
+from tilefix.maps.package import MapPackage
 from tilefix.simulation.camera import render_view
 from tilefix.types import VehicleState
 

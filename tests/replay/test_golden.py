@@ -15,17 +15,17 @@ import pytest
 from support.clocks import ManualClock
 from support.embedders import ThumbnailEmbedder
 from tilefix.camera import CameraModel
-from tilefix.flight import open_flight
+from tilefix.evaluation.replay import fixes_csv, replay
+from tilefix.flights.flight import open_flight
 from tilefix.geodesy import LocalFrame
-from tilefix.localizer import Localizer, LocalizerSettings
+from tilefix.localization.localizer import Localizer, LocalizerSettings
 from tilefix.mapbuild.package import ArrayImagery, build_package
-from tilefix.mappackage import MapPackage
-from tilefix.replay import fixes_csv, replay
+from tilefix.maps.package import MapPackage
+from tilefix.maps.tileindex import TileIndex
 from tilefix.simulation.camera import Exposure
 from tilefix.simulation.flights import FlightPlan, fly_over
 from tilefix.simulation.sight import Scenery
 from tilefix.simulation.world import drone_look, generate_world, satellite_look
-from tilefix.tileindex import TileIndex
 
 GOLDEN = Path(__file__).parent / "golden" / "village.csv"
 WRITE = "TILEFIX_WRITE_GOLDEN"

@@ -9,12 +9,12 @@ import pytest
 from support.tools import load_tool
 from tilefix.camera import CameraModel
 from tilefix.embedders import open_embedder
-from tilefix.flight import Flight, open_flight
-from tilefix.localizer import Localizer
+from tilefix.evaluation.replay import Replay, first_truth, replay
+from tilefix.flights.flight import Flight, open_flight
+from tilefix.localization.localizer import Localizer
 from tilefix.mapbuild.build import BuildOptions, build_map
-from tilefix.mappackage import MapPackage
-from tilefix.replay import Replay, first_truth, replay
-from tilefix.tileindex import TileIndex
+from tilefix.maps.package import MapPackage
+from tilefix.maps.tileindex import TileIndex
 from tilefix.timing import MonotonicClock
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -11,10 +11,19 @@ from support.answers import ScriptedLocalizer, fix_at
 from support.clocks import ManualClock
 from support.flights import picture_flight
 from tilefix.errors import FlightError
-from tilefix.flight import Flight, open_flight
+from tilefix.evaluation.replay import (
+    FIX_COLUMNS,
+    Hint,
+    Replay,
+    first_truth,
+    fixes_csv,
+    replay,
+    summary_json,
+    write_results,
+)
+from tilefix.evaluation.report import report_html
+from tilefix.flights.flight import Flight, open_flight
 from tilefix.geodesy import Grid, LocalFrame
-from tilefix.replay import FIX_COLUMNS, Hint, Replay, first_truth, fixes_csv, replay, summary_json, write_results
-from tilefix.report import report_html
 from tilefix.types import Covariance, Fix, FixKind, NoFix, Reason
 
 LOCAL = LocalFrame(47.0, 8.5)

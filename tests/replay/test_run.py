@@ -24,7 +24,7 @@ from support.mavlink import Autopilot
 from tilefix import cli
 from tilefix.camera import CameraModel, Mount
 from tilefix.embedders import open_embedder
-from tilefix.flight import open_flight
+from tilefix.flights.flight import open_flight
 from tilefix.geodesy import Grid, LocalFrame
 from tilefix.mapbuild.package import ArrayImagery, build_package
 from tilefix.simulation.camera import render_view

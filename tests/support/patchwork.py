@@ -9,7 +9,7 @@ import numpy as np
 from support.scenes import LOCAL, noise_ground
 from tilefix.geodesy import Grid
 from tilefix.mapbuild.package import ArrayImagery, build_package
-from tilefix.mappackage import MapPackage
+from tilefix.maps.package import MapPackage
 from tilefix.ports import Embedder
 
 SIDE_PX = 1200  # 600 m

@@ -9,11 +9,11 @@ import numpy as np
 
 from support.flights import write_picture
 from tilefix.camera import CameraModel, Mount
-from tilefix.flight import FlightRow
-from tilefix.flightwriter import FlightWriter
+from tilefix.flights.flight import FlightRow
+from tilefix.flights.writer import FlightWriter
 from tilefix.geodesy import Grid, LocalFrame
 from tilefix.mapbuild.package import ArrayImagery, build_package
-from tilefix.mappackage import MapPackage
+from tilefix.maps.package import MapPackage
 from tilefix.ports import Embedder
 from tilefix.simulation.camera import render_view
 from tilefix.types import UInt8Array, VehicleState

@@ -13,7 +13,7 @@ import pytest
 from support.scenes import flight_over, small_map
 from support.tools import load_tool
 from tilefix.embedders import open_embedder
-from tilefix.flight import open_flight
+from tilefix.flights.flight import open_flight
 
 benchmark_latency = load_tool("benchmark_latency")
 latency_report = load_tool("latency_report")

@@ -10,7 +10,7 @@ import pytest
 from support.tools import load_tool
 from tilefix.camera import CameraModel
 from tilefix.embedders import open_embedder
-from tilefix.flight import open_flight
+from tilefix.flights.flight import open_flight
 
 pytest.importorskip("torch")
 evaluate = load_tool("evaluate_adaptation")

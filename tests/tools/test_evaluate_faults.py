@@ -13,8 +13,8 @@ import pytest
 from support.answers import fix_at
 from support.embedders import ThumbnailEmbedder
 from support.tools import load_tool
+from tilefix.evaluation.scoring import judge
 from tilefix.geodesy import LocalFrame
-from tilefix.scoring import judge
 from tilefix.simulation.faults import Fault, Window
 from tilefix.simulation.provingground import outcome_of
 from tilefix.types import NoFix, Reason

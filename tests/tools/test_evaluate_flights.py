@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from support.tools import load_tool
-from tilefix.flight import open_flight
+from tilefix.evaluation.scoring import Answer, judge, score
+from tilefix.flights.flight import open_flight
 from tilefix.geodesy import LocalFrame
-from tilefix.scoring import Answer, judge, score
 from tilefix.simulation.world import EVALUATION_SEED_START, VALIDATION_SEEDS, satellite_look
 from tilefix.types import Covariance, Fix, FixKind, NoFix, Reason
 

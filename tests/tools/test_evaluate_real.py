@@ -13,10 +13,10 @@ from support.scenes import LOCAL, flight_over, noise_ground, small_map
 from support.tools import load_tool
 from tilefix.camera import CameraModel
 from tilefix.embedders import open_embedder
-from tilefix.flight import open_flight
+from tilefix.flights.flight import open_flight
 from tilefix.geodesy import Grid
+from tilefix.localization.rectify import Rectifier
 from tilefix.mapbuild.package import ArrayImagery, build_package
-from tilefix.rectify import Rectifier
 
 evaluate_real = load_tool("evaluate_real")
 real_maps = load_tool("real_maps")

@@ -11,7 +11,7 @@ import pytest
 from support.embedders import ThumbnailEmbedder
 from support.tools import load_tool
 from tilefix.geodesy import Grid
-from tilefix.mappackage import MapPackage
+from tilefix.maps.package import MapPackage
 from tilefix.simulation.relief import hills
 
 evaluate_terrain = load_tool("evaluate_terrain")

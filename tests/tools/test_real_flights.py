@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from support.tools import load_tool
-from tilefix.flight import open_flight
+from tilefix.flights.flight import open_flight
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 real_flights = load_tool("real_flights")

@@ -10,11 +10,11 @@ import pytest
 from support.embedders import ThumbnailEmbedder
 from support.scenes import small_map
 from support.tools import load_tool
-from tilefix.flight import open_flight
+from tilefix.flights.flight import open_flight
 from tilefix.geodesy import Grid
 from tilefix.mapbuild.package import ArrayImagery, ArrayTerrain, build_package
-from tilefix.mappackage import MapPackage
-from tilefix.terrain import Terrain
+from tilefix.maps.package import MapPackage
+from tilefix.maps.terrain import Terrain
 
 simulate_flight = load_tool("simulate_flight")
 

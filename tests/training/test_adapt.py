@@ -19,9 +19,9 @@ from support.flights import picture_flight
 from tilefix.camera import CameraModel, Mount
 from tilefix.embedders import open_embedder
 from tilefix.errors import ConfigError, FlightError, MapError, ModelError, TilefixError
-from tilefix.flight import TRUTH_COLUMNS
+from tilefix.flights.flight import TRUTH_COLUMNS
+from tilefix.localization.rectify import Rectifier
 from tilefix.mapbuild.package import ArrayImagery, build_package
-from tilefix.rectify import Rectifier
 from tilefix.simulation.flights import FlightPlan, fly_over
 from tilefix.simulation.sight import Scenery
 from tilefix.simulation.world import drone_look, generate_world, satellite_look

@@ -15,9 +15,9 @@ from support.rasters import write_geotiff
 from support.scenes import AGL_M, CAMERA, small_map
 from tilefix.camera import Mount
 from tilefix.errors import ConfigError, FlightError, ModelError
-from tilefix.flight import FlightRow, open_flight
-from tilefix.flightwriter import FlightWriter
-from tilefix.mappackage import MapPackage
+from tilefix.flights.flight import FlightRow, open_flight
+from tilefix.flights.writer import FlightWriter
+from tilefix.maps.package import MapPackage
 from tilefix.simulation.camera import render_view
 from tilefix.types import UInt8Array, VehicleState
 from tilefix_training.evaluation.dense import locate

@@ -14,8 +14,8 @@ from support.embedders import ThumbnailEmbedder
 from support.flights import HEADER, picture_flight, video_flight, write_video
 from support.scenes import AGL_M, CAMERA, flight_over, small_map
 from tilefix.errors import ConfigError, FlightError, MapError
-from tilefix.mappackage import MapPackage
-from tilefix.rectify import PreparedFrame
+from tilefix.localization.rectify import PreparedFrame
+from tilefix.maps.package import MapPackage
 from tilefix_training.config import ViewConfig
 from tilefix_training.data.flights import _spread, _trimmed
 from tilefix_training.data.imagery import sheets

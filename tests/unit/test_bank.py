@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tilefix.bank import SCALE_STEP, TURN_STEP_DEG, errors_to_try
+from tilefix.localization.bank import SCALE_STEP, TURN_STEP_DEG, errors_to_try
 
 
 @pytest.mark.parametrize(("heading_deg", "height"), [(25.0, 0.17), (12.0, 0.08), (180.0, 0.17), (4.0, 0.3)])

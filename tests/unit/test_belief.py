@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tilefix.belief import Belief
 from tilefix.geodesy import Grid
+from tilefix.localization.belief import Belief
 
 GRID = Grid(-100.0, 100.0, 0.5, 400, 400)
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tilefix.camera import CameraModel, Mount
-from tilefix.config import Config, ModelSettings, load_config
 from tilefix.errors import ConfigError
-from tilefix.localizer import LocalizerSettings
-from tilefix.publisher import PublishSettings
+from tilefix.localization.localizer import LocalizerSettings
+from tilefix.publishing.publisher import PublishSettings
+from tilefix.service.config import Config, ModelSettings, load_config
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "config" / "tilefix.toml"
 LEAST = """\

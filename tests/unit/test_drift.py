@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from support.embedders import ThumbnailEmbedder
 from support.scenes import flight_over, small_map
-from tilefix.drift import SETTLE_S, MatchDrift
-from tilefix.flight import open_flight
-from tilefix.localizer import Localizer
-from tilefix.tileindex import TileIndex
+from tilefix.flights.flight import open_flight
+from tilefix.localization.drift import SETTLE_S, MatchDrift
+from tilefix.localization.localizer import Localizer
+from tilefix.maps.tileindex import TileIndex
 from tilefix.types import Fix
 
 S = 1_000_000_000

@@ -43,8 +43,8 @@ def test_what_a_folder_is_shows_in_what_lies_in_it(folders: Path) -> None:
 
 
 def test_tiles_are_those_that_the_map_was_built_of(folders: Path) -> None:
-    from tilefix.mappackage import MapPackage
-    from tilefix.tileindex import TileIndex
+    from tilefix.maps.package import MapPackage
+    from tilefix.maps.tileindex import TileIndex
 
     package = MapPackage.open(folders / "map")
     found = read_patches([folders / "map"], MANIFEST, count=10_000)

@@ -9,7 +9,7 @@ import pytest
 from support.flights import HEADER, TOML, picture, picture_flight, video_flight, write_picture
 from tilefix.camera import CameraModel, Mount
 from tilefix.errors import FlightError
-from tilefix.flight import open_flight
+from tilefix.flights.flight import open_flight
 from tilefix.pictures import picture_size, read_picture
 
 

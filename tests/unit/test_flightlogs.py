@@ -17,8 +17,8 @@ from support.logs import WRITERS, broken, climb
 from tilefix import cli
 from tilefix.camera import CameraModel
 from tilefix.errors import FlightError
-from tilefix.flight import open_flight
 from tilefix.flightlogs import READERS, ImportRequest, import_flight, read_log
+from tilefix.flights.flight import open_flight
 
 KINDS = sorted(WRITERS)
 WIDTH, HEIGHT, RATE_HZ = 64, 48, 10.0

@@ -7,8 +7,8 @@ import pytest
 from support.flights import picture, write_picture
 from tilefix.camera import CameraModel, Mount
 from tilefix.errors import FlightError
-from tilefix.flight import FlightRow, open_flight
-from tilefix.flightwriter import FlightWriter
+from tilefix.flights.flight import FlightRow, open_flight
+from tilefix.flights.writer import FlightWriter
 from tilefix.types import VehicleState
 
 CAMERA = CameraModel(64, 48, 50.1, 50.2, 31.0, 23.0, (0.1, 0.0, -0.1, 0.0, 1e-7))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tilefix.forecast import Forecast
+from tilefix.service.forecast import Forecast
 from tilefix.types import Covariance, Fix, FixKind, NoFix, Reason
 
 S = 1_000_000_000

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from support.scenes import noise_ground
-from tilefix.gates import (
+from tilefix.localization.gates import (
     FrozenGate,
     _percentile,
     lean_mps2,

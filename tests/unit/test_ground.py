@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tilefix.geodesy import Grid
-from tilefix.ground import NARROW_M, Place, ground_below
-from tilefix.terrain import Terrain
+from tilefix.localization.ground import NARROW_M, Place, ground_below
+from tilefix.maps.terrain import Terrain
 from tilefix.types import VehicleState
 
 GRID = Grid(-1000.0, 1000.0, 10.0, 200, 200)

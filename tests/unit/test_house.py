@@ -24,7 +24,8 @@ def test_importing_brings_no_back_end(module) -> None:
 
 def test_what_flies_needs_no_torch_gdal_or_accelerator() -> None:
     code = (
-        "import sys, tilefix.localizer, tilefix.replay, tilefix.daemon, tilefix.simulation.world\n"
+        "import sys, tilefix.localization.localizer, tilefix.evaluation.replay, tilefix.service.daemon\n"
+        "import tilefix.simulation.world\n"
         "print(','.join(m for m in ('torch', 'osgeo', 'rasterio', 'tensorrt', 'pycuda', 'onnxruntime', 'pymavlink')"
         " if m in sys.modules))"
     )

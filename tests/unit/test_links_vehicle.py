@@ -6,7 +6,6 @@ import math
 
 import pytest
 
-from tilefix.gates import state_refusal
 from tilefix.links.height import isa_altitude_m
 from tilefix.links.messages import (
     Attitude,
@@ -21,6 +20,7 @@ from tilefix.links.messages import (
     Rebooted,
 )
 from tilefix.links.vehicle import GNSS_BACK_NS, GNSS_SILENCE_NS, GimbalSettings, HeightSettings, Vehicle
+from tilefix.localization.gates import state_refusal
 from tilefix.types import Reason
 
 S = 1_000_000_000

@@ -11,10 +11,10 @@ import pytest
 from support.embedders import ThumbnailEmbedder
 from support.scenes import AGL_M, CAMERA, noise_ground, small_map
 from tilefix.camera import CameraModel, Mount
-from tilefix.localizer import Localizer, LocalizerSettings
-from tilefix.mappackage import MapPackage
+from tilefix.localization.localizer import Localizer, LocalizerSettings
+from tilefix.maps.package import MapPackage
+from tilefix.maps.tileindex import TileIndex
 from tilefix.simulation.camera import render_view
-from tilefix.tileindex import TileIndex
 from tilefix.timing import MonotonicClock, StageTimer
 from tilefix.types import Fix, FixKind, Frame, NoFix, Reason, VehicleState
 
@@ -84,9 +84,9 @@ def test_told_to_search_for_every_frame_it_keeps_what_it_found(package) -> None:
 
 
 def test_of_many_tiles_only_those_near_a_hint_are_read_but_now_and_then_all(package, monkeypatch) -> None:
-    monkeypatch.setattr("tilefix.acquire.MANY_TILES", 1)
-    monkeypatch.setattr("tilefix.acquire.NEAR_M", 100.0)
-    monkeypatch.setattr("tilefix.acquire.FEWEST_TILES", 16)
+    monkeypatch.setattr("tilefix.localization.acquire.MANY_TILES", 1)
+    monkeypatch.setattr("tilefix.localization.acquire.NEAR_M", 100.0)
+    monkeypatch.setattr("tilefix.localization.acquire.FEWEST_TILES", 16)
     asked: list[str] = []
     for name in ("similarities", "similarities_near"):
         original = getattr(TileIndex, name)

@@ -11,11 +11,11 @@ import pytest
 from support.embedders import ThumbnailEmbedder
 from support.scenes import AGL_M, CAMERA, small_map
 from tilefix.camera import Mount
-from tilefix.localizer import Localizer
-from tilefix.mappackage import MapPackage
+from tilefix.localization.localizer import Localizer
+from tilefix.maps.package import MapPackage
+from tilefix.maps.terrain import Terrain
+from tilefix.maps.tileindex import TileIndex
 from tilefix.simulation.camera import render_view
-from tilefix.terrain import Terrain
-from tilefix.tileindex import TileIndex
 from tilefix.types import Fix, Frame, NoFix, Reason, VehicleState
 
 STEP_NS = 500_000_000

@@ -20,7 +20,7 @@ from tilefix.mapbuild.build import BuildOptions, build_map, default_gsd_m, defau
 from tilefix.mapbuild.inspect import check_map, info_json, info_text, printable
 from tilefix.mapbuild.package import new_package_folder
 from tilefix.mapbuild.sources import parse_bbox
-from tilefix.mappackage import MapPackage
+from tilefix.maps.package import MapPackage
 
 pytest.importorskip("rasterio")
 EMBEDDER = ThumbnailEmbedder(patch_px=32, side=6)

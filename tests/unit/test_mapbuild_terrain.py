@@ -16,7 +16,7 @@ from tilefix.cli import main
 from tilefix.errors import MapError
 from tilefix.geodesy import Grid, LocalFrame
 from tilefix.mapbuild.terrain import height_grid, read_terrain
-from tilefix.mappackage import MapPackage
+from tilefix.maps.package import MapPackage
 
 rasterio = pytest.importorskip("rasterio")
 FRAME = LocalFrame(48.14, 11.57)

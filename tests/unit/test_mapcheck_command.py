@@ -15,7 +15,7 @@ from tilefix.geodesy import Grid
 from tilefix.mapcheck import survey
 from tilefix.mapcheck.legs import Sample, State
 from tilefix.mapcheck.page import _window
-from tilefix.mappackage import MapPackage
+from tilefix.maps.package import MapPackage
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from tilefix.mapcheck.score import Chances, chances
 from tilefix.mapcheck.sight import Sight
 from tilefix.mapcheck.survey import survey
 from tilefix.mapcheck.traits import MapSelf, Traits
-from tilefix.mappackage import MapPackage
-from tilefix.tileindex import TileIndex
+from tilefix.maps.package import MapPackage
+from tilefix.maps.tileindex import TileIndex
 
 CAMERA = CameraModel.from_hfov(320, 240, 60.0)
 AGL_M = 70.0  # a footprint of 70 m

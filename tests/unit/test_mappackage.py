@@ -14,9 +14,9 @@ from tilefix.errors import MapError, ModelError
 from tilefix.geodesy import Grid
 from tilefix.manifest import sha256_of
 from tilefix.mapbuild.package import ArrayImagery, ArrayTerrain, build_package
-from tilefix.mapmanifest import DATA_FILES, load_map_manifest, sealed
-from tilefix.mappackage import MapPackage
-from tilefix.terrain import Terrain
+from tilefix.maps.manifest import DATA_FILES, load_map_manifest, sealed
+from tilefix.maps.package import MapPackage
+from tilefix.maps.terrain import Terrain
 
 EMBEDDER = ThumbnailEmbedder(patch_px=32, side=6)
 

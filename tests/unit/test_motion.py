@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import tilefix.motion as motion_module
+import tilefix.localization.motion as motion_module
 from support.scenes import noise_ground
-from tilefix.motion import Placed, motion_between
-from tilefix.rectify import Patch
-from tilefix.register import Template
+from tilefix.localization.motion import Placed, motion_between
+from tilefix.localization.rectify import Patch
+from tilefix.localization.register import Template
 
 GROUND = noise_ground(21, 600)
 

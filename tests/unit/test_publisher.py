@@ -9,7 +9,7 @@ import pytest
 
 from tilefix.links.messages import AutopilotTime, GnssReceiver, Pressure, Severity
 from tilefix.links.vehicle import Vehicle
-from tilefix.publisher import Decision, Publisher, PublishSettings
+from tilefix.publishing.publisher import Decision, Publisher, PublishSettings
 from tilefix.types import Covariance, Fix, FixKind, NoFix, Reason
 
 S = 1_000_000_000

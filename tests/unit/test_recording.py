@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tilefix import recording
 from tilefix.camera import CameraModel, Mount
 from tilefix.errors import FlightError
-from tilefix.flight import open_flight
-from tilefix.recording import Recorder
+from tilefix.flights import recording
+from tilefix.flights.flight import open_flight
+from tilefix.flights.recording import Recorder
 from tilefix.types import Frame, NoFix, Reason, VehicleState
 
 CAMERA = CameraModel.from_hfov(64, 48, 60.0)

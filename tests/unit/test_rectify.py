@@ -9,9 +9,9 @@ import pytest
 from support.scenes import noise_ground
 from tilefix.camera import CameraModel, Mount
 from tilefix.geodesy import Grid
-from tilefix.rectify import PreparedFrame, Rectifier, View, _reduced
+from tilefix.localization.rectify import PreparedFrame, Rectifier, View, _reduced
+from tilefix.maps.terrain import Relief, Terrain
 from tilefix.simulation.camera import render_view
-from tilefix.terrain import Relief, Terrain
 
 SIDE = 800
 GRID = Grid(-200.0, 200.0, 0.5, SIDE, SIDE)

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 
 from support.scenes import noise_ground
-from tilefix.correlation import Template, correlate, fft_length, spectra_of
-from tilefix.edges import Features, _blurred, edge_features
 from tilefix.geodesy import Grid
-from tilefix.rectify import Patch
-from tilefix.register import (
+from tilefix.localization.correlation import Template, correlate, fft_length, spectra_of
+from tilefix.localization.edges import Features, _blurred, edge_features
+from tilefix.localization.rectify import Patch
+from tilefix.localization.register import (
     MapCorrelator,
     Surface,
     background_spread,
     refine_peak,
     support,
 )
-from tilefix.spectracache import SpectraCache
+from tilefix.localization.spectracache import SpectraCache
 
 SIDE = 500
 GRID = Grid(-250.0, 250.0, 1.0, SIDE, SIDE)
@@ -111,7 +111,7 @@ HALVED = {49: 0.08, 101: 0.015, 103: 0.015, 193: 0.002, 289: 0.001}
 
 @pytest.mark.parametrize("size", HALVED)
 def test_blocks_show_what_the_whole_map_shows(size, monkeypatch) -> None:
-    monkeypatch.setattr("tilefix.register.BLOCK_PX", 200)
+    monkeypatch.setattr("tilefix.localization.register.BLOCK_PX", 200)
     correlator = MapCorrelator(GROUND, COVER, GRID, 1)
     assert correlator.blocks == [(x, y) for y in (0, 200, 400) for x in (0, 200, 400)]
     template = Template(cut(250, 250, size))
@@ -129,7 +129,7 @@ def test_blocks_show_what_the_whole_map_shows(size, monkeypatch) -> None:
 
 
 def test_warming_fills_the_cache_and_no_more(monkeypatch) -> None:
-    monkeypatch.setattr("tilefix.register.BLOCK_PX", 200)
+    monkeypatch.setattr("tilefix.localization.register.BLOCK_PX", 200)
     made = []
     original = MapCorrelator.features
     monkeypatch.setattr(MapCorrelator, "features", lambda self, *where: made.append(where) or original(self, *where))
@@ -152,7 +152,7 @@ def test_warming_fills_the_cache_and_no_more(monkeypatch) -> None:
 
 
 def test_levels_that_share_a_cache_stay_within_it(monkeypatch) -> None:
-    monkeypatch.setattr("tilefix.register.BLOCK_PX", 200)
+    monkeypatch.setattr("tilefix.localization.register.BLOCK_PX", 200)
     template, cache = Template(cut(250, 250, 101)), SpectraCache(6 << 20)
     fine, coarse = (MapCorrelator(GROUND, COVER, GRID, factor, cache) for factor in (1, 2))
     alone = MapCorrelator(GROUND, COVER, GRID, 2)
@@ -230,7 +230,7 @@ def test_featureless_patch_scores_nothing() -> None:
 @pytest.mark.parametrize("window", [(0, 0, 500, 500), (-30, 240, 90, 41), (230, 470, 300, 60), (256, 256, 256, 244)])
 def test_features_of_a_window_are_those_of_the_place(window, monkeypatch) -> None:
     """Blocks, kept or made anew, give what the whole map has there, up to the tails of the widest filter."""
-    monkeypatch.setattr("tilefix.register.FEATURE_BLOCKS", 2)
+    monkeypatch.setattr("tilefix.localization.register.FEATURE_BLOCKS", 2)
     correlator = MapCorrelator(GROUND, COVER, GRID, 1)
     column, row, columns, rows = window
     whole = Features.empty(SIDE + 400, SIDE + 400)

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from support.answers import LOCAL, fix_at
-from tilefix.scoring import COVERAGE_QUANTILES, Answer, is_false_fix, judge, kind_of, score
+from tilefix.evaluation.scoring import COVERAGE_QUANTILES, Answer, is_false_fix, judge, kind_of, score
 from tilefix.types import Covariance, Fix, FixKind, NoFix, Reason
 
 

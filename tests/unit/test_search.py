@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from support.scenes import noise_ground
-from tilefix.belief import Belief
 from tilefix.geodesy import Grid
-from tilefix.rectify import Patch
-from tilefix.register import MapCorrelator, Surface, Template
-from tilefix.search import Searcher, gather, peak_log_ratio, tile_log_ratio
+from tilefix.localization.belief import Belief
+from tilefix.localization.rectify import Patch
+from tilefix.localization.register import MapCorrelator, Surface, Template
+from tilefix.localization.search import Searcher, gather, peak_log_ratio, tile_log_ratio
 
 GRID = Grid(-100.0, 100.0, 0.5, 400, 400)
 GROUND = noise_ground(4, 400)

@@ -6,9 +6,9 @@ import pytest
 
 from tilefix.camera import CameraModel, Mount, camera_to_ned, ground_to_pixel
 from tilefix.geodesy import Grid
-from tilefix.rectify import Rectifier
+from tilefix.localization.rectify import Rectifier
+from tilefix.maps.terrain import Terrain
 from tilefix.simulation.camera import OUTSIDE_RGB, SKY_RGB, Exposure, expose, render_view
-from tilefix.terrain import Terrain
 
 GRID = Grid(-200.0, 150.0, 0.5, 800, 600)
 CAMERA = CameraModel.from_hfov(320, 240, 60.0)

@@ -10,7 +10,7 @@ import pytest
 
 from support.flights import picture_flight
 from support.scenes import noise_ground
-from tilefix.flight import Flight, FlightRow, open_flight
+from tilefix.flights.flight import Flight, FlightRow, open_flight
 from tilefix.geodesy import Grid
 from tilefix.simulation.faultground import ORCHARD_M, around, mixed, orchard, swapped, wrong_season
 from tilefix.simulation.faultlogs import LATE_S, edit_log

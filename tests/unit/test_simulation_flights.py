@@ -10,7 +10,7 @@ import pytest
 from support.clocks import ManualClock
 from tilefix.camera import CameraModel, Mount
 from tilefix.errors import FlightError
-from tilefix.flight import open_flight
+from tilefix.flights.flight import open_flight
 from tilefix.geodesy import Grid, LocalFrame
 from tilefix.simulation.camera import Exposure
 from tilefix.simulation.flights import FlightPlan, fly_over, footprint_m

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tilefix.geodesy import Grid
-from tilefix.terrain import Relief, Terrain
+from tilefix.maps.terrain import Relief, Terrain
 
 GRID = Grid(-100.0, 80.0, 10.0, 20, 16)
 

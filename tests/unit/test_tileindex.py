@@ -10,8 +10,8 @@ from support.rasters import munich_grid, textured
 from tilefix.errors import ModelError
 from tilefix.mapbuild.package import ArrayImagery, build_package
 from tilefix.mapbuild.patches import cut_patch
-from tilefix.mappackage import MapPackage
-from tilefix.tileindex import TileIndex
+from tilefix.maps.package import MapPackage
+from tilefix.maps.tileindex import TileIndex
 
 EMBEDDER = ThumbnailEmbedder(patch_px=32, side=6)
 

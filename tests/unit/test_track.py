@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from tilefix.track import MapOffset, Odometry
+from tilefix.localization.track import MapOffset, Odometry
 from tilefix.types import Covariance
 
 

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from tilefix.errors import ConfigError
-from tilefix.flight import Flight, open_flight
+from tilefix.evaluation.replay import write_results
+from tilefix.flights.flight import Flight, open_flight
+from tilefix.localization.rectify import Rectifier, View
 from tilefix.manifest import ModelManifest
-from tilefix.mappackage import MapPackage
-from tilefix.rectify import Rectifier, View
-from tilefix.replay import write_results
+from tilefix.maps.package import MapPackage
 from tilefix_training.adapt_report import localised, without_positions
 from tilefix_training.config import FitConfig, load_config
 from tilefix_training.data.opened import open_images

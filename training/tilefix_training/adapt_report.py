@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tilefix.flight import Flight
+from tilefix.flights.flight import Flight
 from tilefix_training.config import FitConfig
 from tilefix_training.data.opened import margin, open_images
 from tilefix_training.evaluation import dense

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from tilefix.errors import ConfigError
-from tilefix.tomlfields import chosen, limited, read_section
-from tilefix.tomlfile import TomlFile
+from tilefix.toml.fields import chosen, limited, read_section
+from tilefix.toml.file import TomlFile
 from tilefix_training.presets import PRESETS
 from tilefix_training.sources import DatasetSource, Source, read_source
 

@@ -12,9 +12,9 @@ from tilefix.calibration.model import Parameters
 from tilefix.calibration.pictures import FEWEST, MOST, read_pictures
 from tilefix.calibration.report import html_of, json_of, svg_of, text_of
 from tilefix.errors import FlightError
-from tilefix.flight import Flight, open_flight
-from tilefix.mappackage import MapPackage
-from tilefix.replay import write_results
+from tilefix.evaluation.replay import write_results
+from tilefix.flights.flight import Flight, open_flight
+from tilefix.maps.package import MapPackage
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

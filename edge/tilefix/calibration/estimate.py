@@ -14,7 +14,7 @@ from tilefix.calibration.pictures import FEWEST, Pictures
 from tilefix.calibration.sight import FINE, MIDDLE, WHOLE, Raster, Sighter
 from tilefix.calibration.solve import Solution, solve
 from tilefix.errors import FlightError
-from tilefix.mappackage import MapPackage
+from tilefix.maps.package import MapPackage
 from tilefix.types import Float64Array
 
 EARLY_FRAMES = 60

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tilefix.camera import CameraModel, Mount, camera_to_ned
-from tilefix.flight import FlightRow
+from tilefix.flights.flight import FlightRow
 from tilefix.geodesy import LocalFrame
 from tilefix.types import BoolArray, Float64Array, IntArray
 

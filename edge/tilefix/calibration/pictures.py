@@ -11,9 +11,9 @@ import numpy as np
 from tilefix.calibration.model import RATE_REACH_S, Series
 from tilefix.camera import CameraModel
 from tilefix.errors import FlightError
-from tilefix.flight import Flight
-from tilefix.gates import picture_refusal, state_refusal
+from tilefix.flights.flight import Flight
 from tilefix.geodesy import LocalFrame
+from tilefix.localization.gates import picture_refusal, state_refusal
 from tilefix.types import Float64Array, UInt8Array
 
 TIME_REACH_S = 1.0  # how far pictures and log may be apart

@@ -12,8 +12,8 @@ import numpy as np
 from tilefix.calibration.estimate import Estimate
 from tilefix.calibration.findings import Finding, Findings
 from tilefix.calibration.model import predicted
-from tilefix.report import versions
-from tilefix.reportstyle import CSS
+from tilefix.evaluation.report import versions
+from tilefix.evaluation.style import CSS
 from tilefix.types import Float64Array
 
 NOTES = (

@@ -10,9 +10,9 @@ import numpy as np
 
 from tilefix.calibration.model import Parameters, Sightings
 from tilefix.calibration.pictures import Pictures
-from tilefix.mappackage import MapPackage
-from tilefix.rectify import PreparedFrame, Rectifier, View
-from tilefix.register import MAX_TEMPLATE_PX, MapCorrelator, Peak, Template, background_spread, refine_peak
+from tilefix.localization.rectify import PreparedFrame, Rectifier, View
+from tilefix.localization.register import MAX_TEMPLATE_PX, MapCorrelator, Peak, Template, background_spread, refine_peak
+from tilefix.maps.package import MapPackage
 from tilefix.types import Float64Array
 
 MIN_Z_SCORE = 5.0

@@ -12,10 +12,10 @@ from pathlib import Path
 from tilefix.cameras import CameraRequest
 from tilefix.cameras.conform import conform
 from tilefix.errors import CameraError, FlightError
+from tilefix.flights.videofile import VideoFile
 from tilefix.pictures import PICTURE_SUFFIXES, read_picture
 from tilefix.ports import Clock
 from tilefix.types import Frame, UInt8Array
-from tilefix.videofile import VideoFile
 
 
 class PacedFrames:

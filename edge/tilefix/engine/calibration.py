@@ -12,13 +12,13 @@ import numpy as np
 
 from tilefix.engine.heldout import patch_seen
 from tilefix.errors import ModelError
-from tilefix.flight import Flight, FlightRow, open_flight
+from tilefix.flights.flight import Flight, FlightRow, open_flight
+from tilefix.localization.rectify import Rectifier
 from tilefix.manifest import ModelManifest
 from tilefix.mapbuild.patches import cut_patch
-from tilefix.mapmanifest import MANIFEST_FILE
-from tilefix.mappackage import MapPackage
+from tilefix.maps.manifest import MANIFEST_FILE
+from tilefix.maps.package import MapPackage
 from tilefix.pictures import PICTURE_SUFFIXES, read_picture
-from tilefix.rectify import Rectifier
 from tilefix.types import BoolArray, IntArray, UInt8Array
 
 FLIGHT_FILE = "flight.toml"

@@ -10,9 +10,9 @@ import numpy as np
 
 from tilefix.camera import CameraModel, Mount
 from tilefix.errors import ModelError
+from tilefix.localization.rectify import Patch, Rectifier
 from tilefix.manifest import ModelManifest
 from tilefix.mapbuild.patches import cut_patch, tile_centres
-from tilefix.rectify import Patch, Rectifier
 from tilefix.simulation.camera import render_view
 from tilefix.simulation.noise import rng_for
 from tilefix.simulation.world import drone_look, generate_world, satellite_look

@@ -18,9 +18,9 @@ import cv2
 
 from tilefix.camera import CameraModel, Mount
 from tilefix.errors import FlightError
-from tilefix.flight import FlightRow
-from tilefix.flightwriter import FlightWriter
-from tilefix.videofile import VideoFile
+from tilefix.flights.flight import FlightRow
+from tilefix.flights.videofile import VideoFile
+from tilefix.flights.writer import FlightWriter
 
 if TYPE_CHECKING:
     from tilefix.flightlogs.series import LogSeries
@@ -188,7 +188,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _lens(args: argparse.Namespace) -> tuple[CameraModel | None, Mount]:
     if args.config is not None:
-        from tilefix.config import load_config
+        from tilefix.service.config import load_config
 
         config = load_config(args.config)
         return config.camera.model, config.mount

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from tilefix.ports import AutopilotLink, Clock
 
 if TYPE_CHECKING:
-    from tilefix.config import LinkSettings
     from tilefix.links.messages import GimbalSource
+    from tilefix.service.config import LinkSettings
 
 
 def open_link(settings: LinkSettings, clock: Clock, gimbal: GimbalSource | None = None) -> AutopilotLink:

@@ -24,7 +24,7 @@ from tilefix.links.messages import (
     Pressure,
     Rebooted,
 )
-from tilefix.tomlfields import chosen, limited
+from tilefix.toml.fields import chosen, limited
 from tilefix.types import VehicleState
 
 # A range to the ground counts this long: at 5 m/s of climb it is then 2.5 m off.

@@ -22,8 +22,8 @@ from tilefix.mapbuild.package import (
 from tilefix.mapbuild.resample import fill, layout_of
 from tilefix.mapbuild.sources import BBox
 from tilefix.mapbuild.terrain import read_terrain
-from tilefix.mapmanifest import ImageryInfo
-from tilefix.mappackage import MapPackage
+from tilefix.maps.manifest import ImageryInfo
+from tilefix.maps.package import MapPackage
 from tilefix.ports import Embedder
 
 _STRIDES_PER_PATCH = 4

@@ -117,7 +117,7 @@ def _build(args: argparse.Namespace) -> int:
 
 def _info(args: argparse.Namespace) -> int:
     from tilefix.mapbuild.inspect import info_json, info_text
-    from tilefix.mappackage import MapPackage
+    from tilefix.maps.package import MapPackage
 
     package = MapPackage.open(args.map, verify=False)
     sys.stdout.write((info_json(package) if args.json else info_text(package)) + "\n")
@@ -127,7 +127,7 @@ def _info(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> int:
     from tilefix.embedders import open_embedder
     from tilefix.mapbuild.inspect import check_map
-    from tilefix.mappackage import MapPackage
+    from tilefix.maps.package import MapPackage
 
     progress = ProgressLine()
     try:

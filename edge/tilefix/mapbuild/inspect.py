@@ -11,10 +11,10 @@ import numpy as np
 from tilefix.errors import MapError
 from tilefix.mapbuild.package import Progress
 from tilefix.mapbuild.patches import MIN_TILE_COVERAGE, cut_patch
-from tilefix.mapmanifest import MANIFEST_FILE, manifest_json
-from tilefix.mappackage import MapPackage
+from tilefix.maps.manifest import MANIFEST_FILE, manifest_json
+from tilefix.maps.package import MapPackage
+from tilefix.maps.tileindex import TileIndex
 from tilefix.ports import Embedder
-from tilefix.tileindex import TileIndex
 
 _CHUNK = 4096
 _SAMPLED_TILES = 64

@@ -18,7 +18,7 @@ from tilefix.errors import MapError, ModelError
 from tilefix.geodesy import Grid, LocalFrame
 from tilefix.manifest import sha256_of
 from tilefix.mapbuild.patches import MIN_TILE_COVERAGE, check_crop, cut_patch, tile_centres
-from tilefix.mapmanifest import (
+from tilefix.maps.manifest import (
     DATA_FILES,
     HEIGHT_FILE,
     MANIFEST_FILE,
@@ -30,9 +30,9 @@ from tilefix.mapmanifest import (
     ModelRef,
     manifest_json,
 )
-from tilefix.mappackage import FLAT_INDEX_HEADER, MapPackage, flat_index_header
+from tilefix.maps.package import FLAT_INDEX_HEADER, MapPackage, flat_index_header
+from tilefix.maps.terrain import Terrain
 from tilefix.ports import Embedder
-from tilefix.terrain import Terrain
 from tilefix.types import BoolArray, Float32Array, UInt8Array
 
 Progress = Callable[[str, float], None]  # what is being done, and the share of it that is done

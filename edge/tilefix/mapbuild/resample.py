@@ -13,7 +13,7 @@ import pyproj
 from tilefix.errors import MapError
 from tilefix.geodesy import Grid, LocalFrame
 from tilefix.mapbuild.sources import BBox, ImagerySource
-from tilefix.mapmanifest import MAX_GSD_M, MAX_PIXELS
+from tilefix.maps.manifest import MAX_GSD_M, MAX_PIXELS
 from tilefix.types import Float64Array, UInt8Array
 
 MAX_SIDE_M = 100_000.0  # beyond it the local plane is no plane: scale off by over 3e-5, north by over half a degree

@@ -15,8 +15,8 @@ from tilefix.geodesy import Grid, LocalFrame
 from tilefix.mapbuild.imagery import GeoTiffSource, open_values
 from tilefix.mapbuild.package import ArrayTerrain
 from tilefix.mapbuild.resample import source_positions, to_local
-from tilefix.mapmanifest import MAX_GSD_M, MAX_HEIGHT_PIXELS
-from tilefix.terrain import HEIGHT_RANGE_M, Terrain, bilinear
+from tilefix.maps.manifest import MAX_GSD_M, MAX_HEIGHT_PIXELS
+from tilefix.maps.terrain import HEIGHT_RANGE_M, Terrain, bilinear
 from tilefix.types import Float32Array, Float64Array
 
 # Finer than this a model shows kerbs and bushes, which move no map pixel by its own size.

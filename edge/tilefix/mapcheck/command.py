@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from tilefix.camera import CameraModel, Mount
-from tilefix.config import load_config
 from tilefix.errors import MapError, MissionError
+from tilefix.evaluation.replay import write_results
+from tilefix.localization.settings import LocalizerSettings
 from tilefix.mapbuild.package import Progress
 from tilefix.mapcheck.legs import MissionCheck, check_route
 from tilefix.mapcheck.mission import MAX_SPEED_MPS, Route, follow
@@ -23,10 +24,9 @@ from tilefix.mapcheck.options import CRUISE_MPS, DEFAULT_HFOV_DEG
 from tilefix.mapcheck.page import check_html
 from tilefix.mapcheck.sight import Sight
 from tilefix.mapcheck.survey import HARD_BELOW, Survey, survey
-from tilefix.mappackage import MapPackage
-from tilefix.replay import write_results
-from tilefix.settings import LocalizerSettings
-from tilefix.tileindex import TileIndex
+from tilefix.maps.package import MapPackage
+from tilefix.maps.tileindex import TileIndex
+from tilefix.service.config import load_config
 
 _WIDTH, _HEIGHT = 640, 480
 

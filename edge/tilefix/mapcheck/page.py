@@ -9,13 +9,13 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from tilefix.evaluation.mapview import WIDTH, View, north_arrow, picture, scale_bar
+from tilefix.evaluation.style import CSS
 from tilefix.geodesy import Grid
 from tilefix.mapbuild.inspect import printable
 from tilefix.mapcheck.legs import MissionCheck, Sample, State
 from tilefix.mapcheck.survey import HARD_BELOW, Survey
-from tilefix.mappackage import MapPackage
-from tilefix.reportmap import WIDTH, View, north_arrow, picture, scale_bar
-from tilefix.reportstyle import CSS
+from tilefix.maps.package import MapPackage
 from tilefix.types import Float32Array
 
 MOST_BEYOND, MARGIN, MIN_ASPECT = 0.5, 0.02, 1.2

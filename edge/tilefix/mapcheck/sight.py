@@ -10,11 +10,11 @@ import numpy as np
 
 from tilefix.camera import CameraModel, Mount
 from tilefix.errors import MapError
+from tilefix.localization.rectify import Rectifier, View
 from tilefix.mapcheck.score import Chances, chances
 from tilefix.mapcheck.traits import MapSelf, footprint_in_scale
-from tilefix.mappackage import MapPackage
-from tilefix.rectify import Rectifier, View
-from tilefix.tileindex import TileIndex
+from tilefix.maps.package import MapPackage
+from tilefix.maps.tileindex import TileIndex
 
 MIN_COVERED = 0.6  # of the footprint: what the localizer asks for
 RASTER = 12  # samples each way of a footprint's quadrangle

@@ -1,7 +1,7 @@
 """What a map shows of itself at one place: how much there is to match, how sharply, and what else looks like it.
 
 Nothing of a flight is needed: the footprint of a level camera is cut from the map and correlated with the map itself,
-by the localizer's own edge features (`tilefix.register`), at the pyramid level that the localizer would take.
+by the localizer's own edge features (`tilefix.localization.register`), at the pyramid level that it would take.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import dataclass, fields
 import cv2
 import numpy as np
 
-from tilefix.edges import SMOOTHING_PX, Features, edge_features
-from tilefix.look import MAX_FACTOR, MIN_TEMPLATE_PX, TEMPLATE_PX
-from tilefix.mappackage import MapPackage
-from tilefix.rectify import Patch
-from tilefix.register import MAX_TEMPLATE_PX, MIN_VALID_SHARE, MapCorrelator, Template
-from tilefix.tileindex import TileIndex
+from tilefix.localization.edges import SMOOTHING_PX, Features, edge_features
+from tilefix.localization.look import MAX_FACTOR, MIN_TEMPLATE_PX, TEMPLATE_PX
+from tilefix.localization.rectify import Patch
+from tilefix.localization.register import MAX_TEMPLATE_PX, MIN_VALID_SHARE, MapCorrelator, Template
+from tilefix.maps.package import MapPackage
+from tilefix.maps.tileindex import TileIndex
 from tilefix.types import Float32Array, Float64Array
 
 WINDOW_PX = 72  # half side of the window around the place: as the localizer tracks

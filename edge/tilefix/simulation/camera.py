@@ -1,4 +1,4 @@
-"""What a camera sees over an orthophoto, flat or laid over hills: the inverse of `tilefix.rectify`."""
+"""What a camera sees over an orthophoto, flat or laid over hills: the inverse of `tilefix.localization.rectify`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from tilefix.camera import CameraModel, Mount, camera_to_ned
 from tilefix.geodesy import Grid
-from tilefix.terrain import Terrain
+from tilefix.maps.terrain import Terrain
 from tilefix.types import Float32Array, Float64Array, UInt8Array
 
 OUTSIDE_RGB = (60, 62, 60)  # ground beyond the imagery

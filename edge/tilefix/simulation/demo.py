@@ -20,11 +20,11 @@ import numpy as np
 
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
-from tilefix.mappackage import MapPackage
+from tilefix.evaluation.replay import Latency, fixes_csv, summary_json, write_results
+from tilefix.evaluation.report import report_html
+from tilefix.evaluation.scoring import Answer, judge, score
+from tilefix.maps.package import MapPackage
 from tilefix.ports import Embedder
-from tilefix.replay import Latency, fixes_csv, summary_json, write_results
-from tilefix.report import report_html
-from tilefix.scoring import Answer, judge, score
 from tilefix.simulation.demoflight import GSD_M, DemoOptions, Flown, Seen, build_map_of, fly
 from tilefix.simulation.flying import TICK_NS
 from tilefix.simulation.sight import Scenery

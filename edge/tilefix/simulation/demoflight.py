@@ -10,21 +10,21 @@ from pathlib import Path
 import numpy as np
 
 from tilefix.camera import CameraModel, Mount
-from tilefix.daemon import Daemon
 from tilefix.errors import TilefixError
 from tilefix.links.mavlink import MavlinkLink
 from tilefix.links.transport import Udp
-from tilefix.localizer import Localizer, LocalizerSettings
+from tilefix.localization.localizer import Localizer, LocalizerSettings
 from tilefix.mapbuild.package import ArrayImagery, build_package
-from tilefix.mappackage import MapPackage
+from tilefix.maps.package import MapPackage
+from tilefix.maps.tileindex import TileIndex
 from tilefix.ports import Clock, Embedder
+from tilefix.service.daemon import Daemon
 from tilefix.simulation.autopilot import SimulatedAutopilot
 from tilefix.simulation.camera import Exposure
 from tilefix.simulation.live import LiveAutopilot
 from tilefix.simulation.sight import Scenery, SimulatedCamera
 from tilefix.simulation.vehicle import Course, SimulatedVehicle, wander
 from tilefix.simulation.world import EVALUATION_SEED_START, World, satellite_look
-from tilefix.tileindex import TileIndex
 from tilefix.timing import MonotonicClock
 from tilefix.types import Fix, Frame, NoFix, VehicleState
 
@@ -75,7 +75,7 @@ class NotingLocalizer(Localizer):
 
 
 class Scorer:
-    """Watches the daemon (`tilefix.daemon.Watches`)."""
+    """Watches the daemon (`tilefix.service.daemon.Watches`)."""
 
     def __init__(self, clock: Clock) -> None:
         self.seen: list[Seen] = []

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tilefix.flight import FlightRow
+from tilefix.flights.flight import FlightRow
 from tilefix.simulation.faults import Fault, Window
 from tilefix.types import VehicleState
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from tilefix.flight import Flight, FlightRow
+from tilefix.flights.flight import Flight, FlightRow
 from tilefix.simulation.faultlogs import edit_log
 from tilefix.simulation.faultpictures import PictureEdit
 from tilefix.simulation.faults import Fault, Window

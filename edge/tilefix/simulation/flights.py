@@ -12,15 +12,15 @@ import numpy as np
 
 from tilefix.camera import CameraModel, Mount
 from tilefix.errors import FlightError
-from tilefix.flight import FlightRow
-from tilefix.flightwriter import FlightWriter
+from tilefix.flights.flight import FlightRow
+from tilefix.flights.writer import FlightWriter
 from tilefix.geodesy import Grid, LocalFrame
+from tilefix.maps.terrain import Terrain
 from tilefix.simulation.camera import Exposure
 from tilefix.simulation.flying import TICK_NS, AutopilotSettings, Flying
 from tilefix.simulation.noise import rng_for
 from tilefix.simulation.sight import Scenery, picture_of
 from tilefix.simulation.vehicle import COPTER, Airframe, Course, Motion, SimulatedVehicle, Weather, wander
-from tilefix.terrain import Terrain
 from tilefix.types import UInt8Array, VehicleState
 
 _CLEARANCE_M = 10.0  # of a flight over the highest hill

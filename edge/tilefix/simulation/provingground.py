@@ -12,13 +12,14 @@ import numpy as np
 
 from tilefix.camera import CameraModel, Mount
 from tilefix.errors import TilefixError
-from tilefix.flight import Flight, FlightRow
-from tilefix.localizer import Localizer, LocalizerSettings
+from tilefix.evaluation.replay import Hint, Replay, replay
+from tilefix.evaluation.scoring import Answer
+from tilefix.flights.flight import Flight, FlightRow
+from tilefix.localization.localizer import Localizer, LocalizerSettings
 from tilefix.mapbuild.package import ArrayImagery, build_package
-from tilefix.mappackage import MapPackage
+from tilefix.maps.package import MapPackage
+from tilefix.maps.tileindex import TileIndex
 from tilefix.ports import Embedder
-from tilefix.replay import Hint, Replay, replay
-from tilefix.scoring import Answer
 from tilefix.simulation.camera import Exposure
 from tilefix.simulation.faultground import ROLL_DEG, Place, around, mixed, orchard, swapped, wrong_season
 from tilefix.simulation.faults import Fault, Window
@@ -27,7 +28,6 @@ from tilefix.simulation.flights import FlightPlan, exposure_of, flown, footprint
 from tilefix.simulation.sight import Scenery, picture_of
 from tilefix.simulation.vehicle import Motion
 from tilefix.simulation.world import World, drone_look, generate_world, satellite_look
-from tilefix.tileindex import TileIndex
 from tilefix.timing import MonotonicClock
 from tilefix.types import Frame, UInt8Array
 

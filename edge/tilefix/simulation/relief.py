@@ -8,8 +8,8 @@ import numpy as np
 
 from tilefix.errors import FlightError
 from tilefix.geodesy import Grid
+from tilefix.maps.terrain import Terrain
 from tilefix.simulation.noise import fractal_noise, rng_for
-from tilefix.terrain import Terrain
 
 GSD_M = 5.0
 # Weights as wavelengths: every octave is about as steep as the others.

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from tilefix.camera import CameraModel, Mount
 from tilefix.geodesy import Grid
+from tilefix.maps.terrain import Terrain
 from tilefix.ports import Clock
 from tilefix.simulation.camera import Exposure, expose, render_view
 from tilefix.simulation.noise import rng_for
 from tilefix.simulation.vehicle import Motion
-from tilefix.terrain import Terrain
 from tilefix.types import Frame, UInt8Array
 
 

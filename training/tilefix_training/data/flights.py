@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 
 from tilefix.errors import ConfigError, FlightError
-from tilefix.flight import Flight, FlightRow, open_flight
-from tilefix.mappackage import MapPackage
+from tilefix.flights.flight import Flight, FlightRow, open_flight
+from tilefix.flights.videofile import VideoFile
+from tilefix.localization.rectify import PreparedFrame, Rectifier
+from tilefix.maps.package import MapPackage
 from tilefix.pictures import read_picture
-from tilefix.rectify import PreparedFrame, Rectifier
 from tilefix.types import UInt8Array, VehicleState
-from tilefix.videofile import VideoFile
 from tilefix_training.data.sheet import Report, Sheet
 from tilefix_training.sources import FlightSource, MapSource, PhotosSource
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tilefix.errors import ConfigError
-from tilefix.replay import write_results
+from tilefix.evaluation.replay import write_results
 
 WORLDS = "1000:1004"
 
@@ -97,7 +97,7 @@ def _worlds(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
 
 
 def _map(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    from tilefix.flight import open_flight
+    from tilefix.flights.flight import open_flight
     from tilefix_training.evaluation.models import open_model
     from tilefix_training.evaluation.places import flight_case, open_ground
 

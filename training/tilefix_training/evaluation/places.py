@@ -12,16 +12,16 @@ import cv2
 import numpy as np
 
 from tilefix.errors import ConfigError, FlightError
-from tilefix.flight import Flight, FlightRow
+from tilefix.flights.flight import Flight, FlightRow
 from tilefix.geodesy import Grid, LocalFrame
+from tilefix.localization.rectify import Patch, Rectifier
 from tilefix.manifest import ModelManifest
 from tilefix.mapbuild.build import default_gsd_m, default_patch_m
 from tilefix.mapbuild.imagery import open_imagery
 from tilefix.mapbuild.patches import MIN_TILE_COVERAGE, check_crop, cut_patch, tile_centres
 from tilefix.mapbuild.resample import fill, layout_of
-from tilefix.mapmanifest import MANIFEST_FILE
-from tilefix.mappackage import MapPackage
-from tilefix.rectify import Patch, Rectifier
+from tilefix.maps.manifest import MANIFEST_FILE
+from tilefix.maps.package import MapPackage
 from tilefix.types import BoolArray, Float32Array, IntArray, UInt8Array
 from tilefix_training.evaluation.dense import HIT, Case, check_tiles
 

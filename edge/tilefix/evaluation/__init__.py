@@ -1,0 +1,1 @@
+"""A localizer's replay over a flight: its scores and its report."""

@@ -1,0 +1,1 @@
+"""Flight folders: recorded or real flights on disk."""

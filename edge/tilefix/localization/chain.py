@@ -1,0 +1,97 @@
+"""How the vehicle moved from frame to frame, by its camera alone, and whether that holds together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from tilefix.localization.gates import lean_mps2, leaning_mps2
+from tilefix.localization.look import Look
+from tilefix.localization.motion import Placed, motion_between
+from tilefix.localization.settings import LocalizerSettings
+from tilefix.localization.track import Odometry
+from tilefix.types import VehicleState
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Movement since the frame before, metres east and north. `sigma_m`: adds up linearly from step to step.
+    `unknown_m`: the longest it can have been, where its direction is not known."""
+
+    east_m: float = 0.0
+    north_m: float = 0.0
+    sigma_m: float = 0.0
+    unknown_m: float = 0.0
+
+
+class Chain:
+    """Camera motions, joined. `broken`: two usable pictures in a row did not fit each other, or not what a vehicle can
+    do, so that something else came into view; its owner mends it by a match. `new_ground`: share of the view that came
+    in since its owner last took it, at most 1."""
+
+    def __init__(self, settings: LocalizerSettings) -> None:
+        self._settings = settings
+        self.odometry = Odometry(settings.acceleration_mps2)
+        self.at_ns: int | None = None
+        self.moved_ns = 0
+        self.broken = False
+        self.new_ground = 0.0
+        self._disbelieved = 0
+        self._before: Look | None = None
+
+    def show(self, seen: Look) -> None:
+        """Takes this view of the present frame for measuring the next motion."""
+        self._before = seen
+
+    def move(self, seen: Look, state: VehicleState) -> Step:
+        """The motion up to a usable frame."""
+        before, self._before = self._before, seen
+        if self.at_ns is None or before is None:
+            return self._blind(seen.at_ns, leaning_mps2(state))
+        seconds = (seen.at_ns - self.at_ns) / 1e9
+        s = self._settings
+        turned_deg = (state.yaw_deg or 0.0) - (before.state.yaw_deg or 0.0)
+        turn_rps = math.radians((turned_deg + 180.0) % 360.0 - 180.0) / seconds
+        self.odometry.lean(*lean_mps2(state), turn_rps, seconds)
+        motion = motion_between(*_alike(before, seen), s.max_speed_mps * seconds + 4.0 * seen.attitude_sigma_m)
+        if motion is None or not self.odometry.believes(
+            motion.east_m, motion.north_m, seconds, seen.attitude_sigma_m, motion.sigma_m
+        ):
+            # After a long gap the pictures need not overlap.
+            self.broken = self.broken or motion is not None or seconds < s.research_after_s
+            step = self._blind(seen.at_ns, leaning_mps2(state))
+            self._disbelieved += motion is not None
+            if self._disbelieved > 1:
+                self.odometry.doubt()
+            return step
+        self._disbelieved = 0
+        self.at_ns = self.moved_ns = seen.at_ns
+        distance_m = math.hypot(motion.east_m, motion.north_m)
+        self.odometry.propagate(seconds)
+        self.odometry.observe(motion.east_m, motion.north_m, seen.attitude_sigma_m, motion.sigma_m, seconds)
+        self.new_ground = min(1.0, self.new_ground + distance_m / math.sqrt(seen.view.area_m2))
+        # A height that is too small by a tenth makes the motion too short by a tenth.
+        drift = max(s.odometry_drift, seen.height_sigma)
+        return Step(motion.east_m, motion.north_m, math.hypot(drift * distance_m, motion.sigma_m))
+
+    def move_blind(self, at_ns: int, state: VehicleState) -> Step:
+        """The motion up to a frame that shows nothing: a vehicle that leans accelerates."""
+        self._before = None
+        return self._blind(at_ns, leaning_mps2(state))
+
+    def _blind(self, at_ns: int, leaning: float) -> Step:
+        seconds = 0.0 if self.at_ns is None else (at_ns - self.at_ns) / 1e9
+        self.at_ns = at_ns
+        self.odometry.expect(leaning)
+        if not self.odometry.has_velocity:
+            return Step(unknown_m=self._settings.max_speed_mps * seconds)
+        raw_m = self.odometry.raw_east_m, self.odometry.raw_north_m
+        self.odometry.propagate(seconds)
+        sigma_m = self.odometry.skip()
+        return Step(self.odometry.raw_east_m - raw_m[0], self.odometry.raw_north_m - raw_m[1], sigma_m)
+
+
+def _alike(before: Look, now: Look) -> tuple[Placed, Placed]:
+    """Both pictures at one sampling: the coarser of the two, where the level has just changed."""
+    gsd_m = max(before.correlator.level.gsd_m, now.correlator.level.gsd_m)
+    return before.placed(gsd_m), now.placed(gsd_m)

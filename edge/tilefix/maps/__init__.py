@@ -1,0 +1,1 @@
+"""Map packages: their manifest, imagery, terrain and tile index, read and checked."""

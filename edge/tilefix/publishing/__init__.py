@@ -1,0 +1,1 @@
+"""What is sent to the autopilot, and what the pilot is told."""

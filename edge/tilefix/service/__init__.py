@@ -1,0 +1,1 @@
+"""`tilefix run`: the daemon with its clock, threads and configuration."""

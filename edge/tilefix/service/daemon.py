@@ -1,0 +1,297 @@
+"""`tilefix run`: camera and autopilot in, position fixes out. The only clock, threads, signals and broad except.
+
+Two threads. The *loop* listens to the autopilot, publishes at its rate and sends the heartbeat. The *worker* owns the
+localizer: it looks at one frame after the other, however long each takes, and leaves a forecast for the loop.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from tilefix.links.messages import Severity
+from tilefix.links.vehicle import Vehicle
+from tilefix.localization.drift import MatchDrift
+from tilefix.ports import AutopilotLink, Clock, FrameSource
+from tilefix.publishing.publisher import Publisher
+from tilefix.service.forecast import Forecast
+from tilefix.service.health import Health
+from tilefix.timing import MonotonicClock, StageTimer
+from tilefix.types import Fix, Frame, NoFix, Reason, VehicleState
+
+_logger = logging.getLogger(__name__)
+_TURN_S = 0.01
+_HEARTBEAT_NS = 1_000_000_000
+_FRAME_TIMEOUT_S = 0.2
+# The attitude of an exposure arrives after the picture when the link is slower than the camera.
+_ATTITUDE_TRIES = 15
+_ATTITUDE_WAIT_S = 0.01
+# Without a frame for this long the pilot is told of the camera, whatever the last picture showed.
+_CAMERA_SILENCE_NS = 2_000_000_000
+_REPORT_NS = 60_000_000_000
+_JOIN_S = 5.0
+_DRIFT_NAME = "TF_MATCH"
+_FAILED_TURNS = 100
+# Speed that a receiver without one may have had between its last position and the notice of its loss.
+_UNKNOWN_SPEED_MPS = 25.0
+
+
+class Locates(Protocol):
+    """What the daemon asks of `tilefix.localization.localizer.Localizer`; only the worker calls it."""
+
+    def reset(self) -> None: ...
+
+    def hint(self, lat_deg: float, lon_deg: float, sigma_m: float) -> None: ...
+
+    def process(self, frame: Frame, state: VehicleState, timer: StageTimer | None = None) -> Fix | NoFix: ...
+
+    def predict(self, at_ns: int) -> Fix | NoFix: ...
+
+    @property
+    def usual_correlation(self) -> float | None: ...
+
+
+class Watches(Protocol):
+    """Is told of every frame looked at: a recorder, or a demonstration that keeps score."""
+
+    def saw(
+        self, frame: Frame, state: VehicleState, estimate: Fix | NoFix, truth: tuple[float, float] | None
+    ) -> None: ...
+
+
+class Daemon:
+    """Flies one localizer between a camera and an autopilot.
+
+    `at_loss`: what becomes of the belief when GNSS is lost (`StartSettings.at_loss`). `vehicle`: give one to set where
+    height comes from. `warnings`: lines for the pilot, told once the autopilot is heard. Either call `run`, or, with
+    one's own clock and threads, `turn` and `look`.
+    """
+
+    def __init__(
+        self,
+        localizer: Locates,
+        frames: FrameSource,
+        link: AutopilotLink,
+        publisher: Publisher | None = None,
+        *,
+        vehicle: Vehicle | None = None,
+        clock: Clock | None = None,
+        at_loss: str = "uniform",
+        last_gnss_sigma_m: float = 30.0,
+        watch: Watches | None = None,
+        timer: StageTimer | None = None,
+        warnings: Sequence[str] = (),
+    ) -> None:
+        self._localizer = localizer
+        self._frames = frames
+        self._link = link
+        self._publisher = publisher or Publisher()
+        self._vehicle = vehicle or Vehicle(receiver_is_ours=self._publisher.settings.gps_id == 0)
+        self._clock = clock or MonotonicClock()
+        self._at_loss = at_loss
+        self._last_gnss_sigma_m = last_gnss_sigma_m
+        self._watch = watch
+        self.timer = timer or StageTimer(self._clock)
+        self.health = Health()
+        self.drift = MatchDrift()  # written by the worker
+        self._drift_told = False
+        self._untold = deque((Severity.WARNING, line) for line in warnings)
+        # Guards the vehicle, the forecasts and the orders; held for moments, never while a frame is looked at.
+        self._lock = threading.Lock()
+        self._forecasts: deque[Forecast] = deque(maxlen=8)
+        self._orders: list[Callable[[], None]] = []
+        self._had_gnss = False
+        self._publish_ns: int | None = None
+        self._heartbeat_ns: int | None = None
+        self._begun_ns = self._clock.now_ns()
+        self._frame_ns: int | None = None
+
+    # The loop
+
+    def turn(self) -> None:
+        """One turn of the loop: listens, notices the loss of GNSS, publishes and sends the heartbeat when due."""
+        heard = self._link.poll()
+        now_ns = self._clock.now_ns()
+        with self._lock:
+            for message in heard:
+                self._vehicle.take(message)
+            self._notice_loss(now_ns)
+        period_ns = round(1e9 / self._publisher.settings.rate_hz)
+        if self._publish_ns is None or now_ns >= self._publish_ns:
+            due_ns = now_ns if self._publish_ns is None else self._publish_ns
+            # Keeps the rate over late turns, but never sends a burst to catch up.
+            self._publish_ns = max(due_ns + period_ns, now_ns)
+            with self.timer.stage("publish"):
+                self._publish(now_ns)
+        if self._heartbeat_ns is None or now_ns - self._heartbeat_ns >= _HEARTBEAT_NS:
+            self._link.send_heartbeat(self.health.state(now_ns, connected=self._vehicle.connected(now_ns)))
+            self._heartbeat_ns = now_ns
+            self._tell_drift(now_ns)
+
+    def _publish(self, now_ns: int) -> None:
+        with self._lock:
+            decision = self._publisher.decide(self._estimate(self._publisher.instant_ns(now_ns), now_ns), self._vehicle)
+        self.health.sent = decision.report is not None and self._link.send_position(decision.report)
+        line = self._publisher.text(decision, now_ns) if self._link.system_id is not None else None
+        if line is not None:
+            _logger.info("%s", line[1])
+            self._link.send_text(*line)
+
+    def _tell_drift(self, now_ns: int) -> None:
+        """Sends how well pictures match, against the start, and one line of what is still to be told."""
+        drift = self.drift
+        if drift.settled:
+            self._link.send_value(_DRIFT_NAME, drift.share_of_start, now_ns)
+        if drift.low != self._drift_told:
+            self._drift_told = drift.low
+            severity, verb = (Severity.WARNING, "fell to") if drift.low else (Severity.INFO, "back at")
+            self._untold.append((severity, f"map matches {verb} {100.0 * drift.share_of_start:.0f} % of start"))
+        if self._untold and self._link.system_id is not None:
+            severity, line = self._untold.popleft()
+            _logger.warning("%s", line)
+            self._link.send_text(severity, f"tilefix: {line}")
+
+    def _estimate(self, at_ns: int, now_ns: int) -> Fix | NoFix:
+        """The newest forecast that begins by `at_ns` (the oldest, if none does) at that instant. When the newest
+        picture refuses, what earlier ones promised no longer counts."""
+        chosen: Forecast | None = None
+        if self._forecasts:
+            begun = (one for one in reversed(self._forecasts) if one.begins_ns <= at_ns)
+            newest = self._forecasts[-1]
+            chosen = newest if newest.refuses else next(begun, self._forecasts[0])
+        frame_ns = self._begun_ns if self._frame_ns is None else self._frame_ns
+        # Frames came but no forecast holds: the belief was just made uniform.
+        without = Reason.NO_FRAME if self._frame_ns is None else Reason.AMBIGUOUS
+        estimate: Fix | NoFix = NoFix(at_ns, without) if chosen is None else chosen.at(at_ns)
+        if isinstance(estimate, NoFix) and now_ns - frame_ns > _CAMERA_SILENCE_NS:
+            return NoFix(at_ns, Reason.NO_FRAME)
+        return estimate
+
+    def _notice_loss(self, now_ns: int) -> None:
+        available = self._vehicle.gnss_available(now_ns)
+        if available:
+            self._had_gnss = True
+        elif self._had_gnss and self._vehicle.heard_lately(now_ns):
+            # While the autopilot itself is silent nothing is known of its receiver.
+            self._had_gnss = False
+            self._lose(now_ns)
+
+    def _lose(self, now_ns: int) -> None:
+        receiver = self._vehicle.last_gnss
+        _logger.warning("GNSS lost; belief: %s", self._at_loss)
+        if self._at_loss == "keep":
+            return
+        if self._at_loss == "last_gnss" and receiver is not None:
+            lat_deg, lon_deg = receiver.lat_deg, receiver.lon_deg
+            if lat_deg is not None and lon_deg is not None:
+                sigma_m = self._last_gnss_sigma_m + _UNKNOWN_SPEED_MPS * (now_ns - receiver.at_ns) / 1e9
+                self._order(lambda: self._localizer.hint(lat_deg, lon_deg, sigma_m))
+                return
+        self._order(self._localizer.reset)
+
+    def _order(self, order: Callable[[], None]) -> None:
+        """Leaves an order for the worker. What was forecast before no longer holds."""
+        self._orders.append(order)
+        self._forecasts.clear()
+
+    # The worker
+
+    def look(self, frame: Frame) -> Fix | NoFix:
+        """Looks at one frame and leaves the forecast for the loop. Never raises."""
+        self.health.looking_since_ns = self._clock.now_ns()
+        with self._lock:
+            orders, self._orders = self._orders, []
+            state = self._vehicle.state_at(frame.captured_ns)
+            self._frame_ns = frame.captured_ns
+        estimate: Fix | NoFix = NoFix(frame.captured_ns, Reason.NO_FRAME)
+        try:
+            for order in orders:
+                order()
+            estimate = self._localizer.process(frame, state, self.timer)
+            correlation = self._localizer.usual_correlation
+            if isinstance(estimate, Fix) and estimate.reason is None and correlation is not None:
+                self.drift.note(estimate.at_ns, correlation)
+            # A frame older than the one before is answered for that one's instant: before it nothing is predicted.
+            forecast = Forecast.after(estimate.at_ns, self._localizer.predict)
+            with self._lock:
+                if not self._orders:
+                    self._forecasts.append(forecast)
+            self.health.failures = 0
+        except Exception:
+            # One strange frame must not end a flight; a belief that was left half changed is thrown away.
+            _logger.exception("frame %d failed", frame.sequence)
+            self.health.failures += 1
+            with self._lock:
+                self._order(self._localizer.reset)
+        self._show(frame, state, estimate)
+        self.health.looked_ns = self._clock.now_ns()
+        self.health.looking_since_ns = None
+        return estimate
+
+    def _show(self, frame: Frame, state: VehicleState, estimate: Fix | NoFix) -> None:
+        if self._watch is None:
+            return
+        with self._lock:
+            truth = self._vehicle.gnss_at(frame.captured_ns)
+        try:
+            self._watch.saw(frame, state, estimate, truth)
+        except Exception:
+            _logger.exception("a watch failed on frame %d", frame.sequence)
+
+    def _work(self, stop: threading.Event) -> None:
+        try:
+            while not stop.is_set() and not self._frames.exhausted:
+                frame = self._frames.read(_FRAME_TIMEOUT_S)
+                if frame is not None:
+                    self._await_attitude(frame, stop)
+                    self.look(frame)
+        except Exception:
+            _logger.exception("the worker ended")
+            self.health.failures = 1 << 30
+
+    def _await_attitude(self, frame: Frame, stop: threading.Event) -> None:
+        for _ in range(_ATTITUDE_TRIES):
+            with self._lock:
+                newest_ns = self._vehicle.attitude_newest_ns
+                heard = self._vehicle.heard_lately(self._clock.now_ns())
+            if not heard or (newest_ns is not None and newest_ns >= frame.captured_ns):
+                return
+            if stop.wait(_ATTITUDE_WAIT_S):
+                return
+
+    def run(self, stop: threading.Event) -> None:
+        """Flies until `stop` is set or the frames are exhausted, then releases camera and link."""
+        worker = threading.Thread(target=self._work, args=(stop,), name="worker", daemon=True)
+        worker.start()
+        report_ns = self._clock.now_ns() + _REPORT_NS
+        failed_turns = 0
+        try:
+            while not stop.is_set() and (worker.is_alive() or not self._frames.exhausted):
+                try:
+                    self.turn()
+                    failed_turns = 0
+                except Exception:
+                    failed_turns += 1
+                    _logger.exception("turn failed")
+                    if failed_turns >= _FAILED_TURNS:
+                        raise
+                if self._clock.now_ns() >= report_ns:
+                    report_ns += _REPORT_NS
+                    self.log_timing()
+                stop.wait(_TURN_S)
+        finally:
+            stop.set()
+            worker.join(_JOIN_S)
+            self._frames.close()
+            self._link.close()
+            self.log_timing()
+
+    def log_timing(self) -> None:
+        """Writes one line per stage to the log."""
+        for name, summary in self.timer.percentiles_ms().items():
+            _logger.info(
+                "%-8s %6d times, median %.1f ms, 99 %% %.1f ms", name, summary.count, summary.p50_ms, summary.p99_ms
+            )

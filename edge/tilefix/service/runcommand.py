@@ -1,0 +1,42 @@
+"""`tilefix run`: from a configuration to a daemon that flies until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import logging
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from tilefix.service.assembly import assemble, map_warnings, open_localizer
+from tilefix.service.config import load_config
+from tilefix.timing import MonotonicClock
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `tilefix run`."""
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the flight's configuration, TOML")
+    parser.add_argument("--record", type=Path, metavar="DIR", help="record a flight folder there ([record] path)")
+    parser.add_argument("--check", action="store_true", help="only check configuration, map and model")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Flies by a configuration until SIGTERM, SIGINT or the end of a recorded source."""
+    config = load_config(args.config)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("faiss").setLevel(logging.WARNING)  # it tells which of its builds it could not load
+    with open_localizer(config) as localizer:
+        warnings = map_warnings(config, datetime.datetime.now(datetime.timezone.utc).date())
+        if args.check:
+            sys.stdout.writelines(f"Warning: {line}.\n" for line in warnings)
+            sys.stdout.write(f"{args.config}: configuration, map and model fit together\n")
+            return 0
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        record = args.record or config.record.path
+        with assemble(config, localizer, MonotonicClock(), record=record, warnings=warnings) as daemon:
+            daemon.run(stop)
+    return 0

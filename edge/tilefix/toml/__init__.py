@@ -1,0 +1,1 @@
+"""TOML files read into dataclasses, with file and line in every refusal."""
