@@ -22,7 +22,8 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one subcommand; 0 when it worked, 2 with one clear line on standard error when it could not."""
+    """Runs one subcommand; 0 when it worked, the error's status, with one clear line on standard error, when it could
+    not."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="tilefix", description="Position fixes without GNSS.")
     parser.add_argument("--version", action="version", version=f"tilefix {__version__}")
@@ -37,6 +38,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(importlib.import_module(COMMANDS[args.command][0]).run(args))
     except TilefixError as error:
         print(f"tilefix: {error}", file=sys.stderr)
-        return 2
+        return error.exit_status
     except KeyboardInterrupt:
         return 130

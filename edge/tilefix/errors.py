@@ -17,7 +17,10 @@ from __future__ import annotations
 
 
 class TilefixError(Exception):
-    """Something a person can mend: says what is wrong, where, and the mend, in one text."""
+    """Something a person can mend: says what is wrong, where, and the mend, in one text. `exit_status`: of a command
+    that ends with it."""
+
+    exit_status = 2
 
     def __init__(self, what: str, *, where: object = None, mend: str | None = None) -> None:
         self.what = what

@@ -240,14 +240,14 @@ def test_check_says_whether_the_parts_fit(scene: Scene, capsys: pytest.CaptureFi
         ("rate_hz = 6", "rate_hz = -6", "rate_hz"),
     ],
 )
-def test_what_cannot_fly_is_refused_with_status_2(
+def test_what_cannot_fly_is_refused_with_the_status_that_ends_restarts(
     scene: Scene, capsys: pytest.CaptureFixture[str], old: str, new: str, says: str
 ) -> None:
     config = _config(scene, _free_port())
     config.write_text(config.read_text().replace(old, new))
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     try:
-        assert cli.main(["run", "--config", str(config)]) == 2
+        assert cli.main(["run", "--config", str(config)]) == os.EX_CONFIG
     finally:
         signal.signal(signal.SIGTERM, before[0])
         signal.signal(signal.SIGINT, before[1])

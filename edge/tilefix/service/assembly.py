@@ -22,6 +22,7 @@ from tilefix.ports import Clock, Embedder
 from tilefix.publishing.publisher import Publisher
 from tilefix.service.config import Config
 from tilefix.service.daemon import Daemon, Locates
+from tilefix.service.supervisor import Supervisor
 
 
 @contextmanager
@@ -60,7 +61,13 @@ def map_warnings(config: Config, today: datetime.date) -> list[str]:
 
 @contextmanager
 def assemble(
-    config: Config, localizer: Locates, clock: Clock, *, record: Path | None = None, warnings: Sequence[str] = ()
+    config: Config,
+    localizer: Locates,
+    clock: Clock,
+    *,
+    record: Path | None = None,
+    warnings: Sequence[str] = (),
+    supervisor: Supervisor | None = None,
 ) -> Iterator[Daemon]:
     """A daemon with its camera, link and recorder open; all are closed at the end. Raises `LinkError`, `CameraError`
     or `FlightError` for what can never work. `warnings`: for the pilot, once the autopilot is heard."""
@@ -87,4 +94,5 @@ def assemble(
             last_gnss_sigma_m=config.start.last_gnss_sigma_m,
             watch=recorder,
             warnings=warnings,
+            supervisor=supervisor,
         )

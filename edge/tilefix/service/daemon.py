@@ -12,13 +12,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from tilefix.links.messages import Severity
+from tilefix.links.messages import HealthState, Severity
 from tilefix.links.vehicle import Vehicle
 from tilefix.localization.drift import MatchDrift
 from tilefix.ports import AutopilotLink, Clock, FrameSource
 from tilefix.publishing.publisher import Publisher
 from tilefix.service.forecast import Forecast
 from tilefix.service.health import Health
+from tilefix.service.supervisor import Supervisor
 from tilefix.timing import MonotonicClock, StageTimer
 from tilefix.types import Fix, Frame, NoFix, Reason, VehicleState
 
@@ -32,7 +33,8 @@ _ATTITUDE_WAIT_S = 0.01
 # Without a frame for this long the pilot is told of the camera, whatever the last picture showed.
 _CAMERA_SILENCE_NS = 2_000_000_000
 _REPORT_NS = 60_000_000_000
-_JOIN_S = 5.0
+# A stopped service is silent at once; what still hangs in a picture is left behind.
+_JOIN_S = 1.5
 _DRIFT_NAME = "TF_MATCH"
 _FAILED_TURNS = 100
 # Speed that a receiver without one may have had between its last position and the notice of its loss.
@@ -66,8 +68,8 @@ class Daemon:
     """Flies one localizer between a camera and an autopilot.
 
     `at_loss`: what becomes of the belief when GNSS is lost (`StartSettings.at_loss`). `vehicle`: give one to set where
-    height comes from. `warnings`: lines for the pilot, told once the autopilot is heard. Either call `run`, or, with
-    one's own clock and threads, `turn` and `look`.
+    height comes from. `warnings`: lines for the pilot, told once the autopilot is heard. `supervisor`: is
+    told of every turn of `run`. Either call `run`, or, with one's own clock and threads, `turn` and `look`.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Daemon:
         watch: Watches | None = None,
         timer: StageTimer | None = None,
         warnings: Sequence[str] = (),
+        supervisor: Supervisor | None = None,
     ) -> None:
         self._localizer = localizer
         self._frames = frames
@@ -94,6 +97,7 @@ class Daemon:
         self._at_loss = at_loss
         self._last_gnss_sigma_m = last_gnss_sigma_m
         self._watch = watch
+        self._supervisor = supervisor or Supervisor({})
         self.timer = timer or StageTimer(self._clock)
         self.health = Health()
         self.drift = MatchDrift()  # written by the worker
@@ -127,7 +131,7 @@ class Daemon:
             with self.timer.stage("publish"):
                 self._publish(now_ns)
         if self._heartbeat_ns is None or now_ns - self._heartbeat_ns >= _HEARTBEAT_NS:
-            self._link.send_heartbeat(self.health.state(now_ns, connected=self._vehicle.connected(now_ns)))
+            self._link.send_heartbeat(self._state(now_ns))
             self._heartbeat_ns = now_ns
             self._tell_drift(now_ns)
 
@@ -139,6 +143,9 @@ class Daemon:
         if line is not None:
             _logger.info("%s", line[1])
             self._link.send_text(*line)
+
+    def _state(self, now_ns: int) -> HealthState:
+        return self.health.state(now_ns, connected=self._vehicle.connected(now_ns))
 
     def _tell_drift(self, now_ns: int) -> None:
         """Sends how well pictures match, against the start, and one line of what is still to be told."""
@@ -273,6 +280,7 @@ class Daemon:
                 try:
                     self.turn()
                     failed_turns = 0
+                    self._supervisor.turned(self._clock.now_ns(), self._state(self._clock.now_ns()))
                 except Exception:
                     failed_turns += 1
                     _logger.exception("turn failed")
@@ -284,6 +292,7 @@ class Daemon:
                 stop.wait(_TURN_S)
         finally:
             stop.set()
+            self._supervisor.stopping()
             worker.join(_JOIN_S)
             self._frames.close()
             self._link.close()

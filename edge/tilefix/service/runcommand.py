@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import datetime
 import logging
+import os
 import signal
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
+from tilefix.errors import EngineError, TilefixError
 from tilefix.service.assembly import assemble, map_warnings, open_localizer
 from tilefix.service.config import load_config
+from tilefix.service.supervisor import Supervisor
 from tilefix.timing import MonotonicClock
 
 
@@ -23,7 +27,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Flies by a configuration until SIGTERM, SIGINT or the end of a recorded source."""
+    """Flies by a configuration until SIGTERM, SIGINT or the end of a recorded source.
+
+    Whatever cannot fly before somebody mends it ends with status 78 (EX_CONFIG of sysexits.h), by which a service
+    manager knows not to try again; an engine or GPU that failed may well serve the next time.
+    """
+    try:
+        return _fly(args)
+    except TilefixError as error:
+        if not (args.check or isinstance(error, EngineError)):
+            error.exit_status = os.EX_CONFIG
+        raise
+
+
+def _fly(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("faiss").setLevel(logging.WARNING)  # it tells which of its builds it could not load
@@ -37,6 +54,11 @@ def run(args: argparse.Namespace) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         record = args.record or config.record.path
-        with assemble(config, localizer, MonotonicClock(), record=record, warnings=warnings) as daemon:
+        with (
+            closing(Supervisor()) as supervisor,
+            assemble(
+                config, localizer, MonotonicClock(), record=record, warnings=warnings, supervisor=supervisor
+            ) as daemon,
+        ):
             daemon.run(stop)
     return 0
