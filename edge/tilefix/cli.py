@@ -15,6 +15,8 @@ COMMANDS = {
     "demo": ("tilefix.simulation.demo", "fly a generated world without GNSS, nothing needed"),
     "map": ("tilefix.mapbuild.command", "build, fetch, inspect and check map packages"),
     "run": ("tilefix.service.runcommand", "fly: camera and autopilot in, position fixes out"),
+    "check-config": ("tilefix.service.checkconfig", "check that configuration, map and model fit together"),
+    "selftest": ("tilefix.service.selftest", "try engine, map, disk, camera and link on the ground"),
     "engine": ("tilefix.engine.command", "quantize a model, build a TensorRT engine of it"),
     "calibrate": ("tilefix.calibration.command", "estimate mount, field of view, latency and map offset from a flight"),
     "flight": ("tilefix.flightlogs", "make a flight folder from a video and an autopilot log"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import os
 import signal
@@ -223,7 +224,7 @@ def test_it_ends_by_itself_with_the_last_picture(scene: Scene, tmp_path: Path) -
 
 def test_check_says_whether_the_parts_fit(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
     config = _config(scene, _free_port())
-    assert cli.main(["run", "--config", str(config), "--check"]) == 0
+    assert cli.main(["check-config", str(config)]) == 0
     said = capsys.readouterr().out
     assert "fit together" in said
     assert "Warning: the age of the map's imagery is unknown." in said
@@ -254,3 +255,61 @@ def test_what_cannot_fly_is_refused_with_the_status_that_ends_restarts(
     error = capsys.readouterr().err
     assert says in error
     assert error.startswith("tilefix: ")
+
+
+def test_the_selftest_tries_every_part(scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    port = _free_port()
+    config = _config(scene, port, f'[record]\npath = "{tmp_path}/flight"\n')
+    pilot = Pilot(port, gnss_s=PATIENCE_S)
+    try:
+        status = cli.main(["selftest", str(config), "--json", str(tmp_path / "found.json")])
+    finally:
+        pilot.close()
+    said = capsys.readouterr().out
+    assert status == 0, said
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert [(one["check"], one["ok"]) for one in found] == [
+        (name, True) for name in ("config", "engine", "map", "disk", "camera", "link")
+    ]
+    assert "autopilot 3 tells attitude and height" in said
+    assert said.splitlines()[-1] == "ready"
+    assert not (tmp_path / "flight").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "check", "says"),
+    [
+        ('path = "map"', 'path = "nowhere"', "map", "nowhere"),
+        ("folder:photo", "folder:dark", "camera", "lens cap"),
+        ("folder:photo", "folder:still", "camera", "repeats its picture"),
+        ("folder:photo", "folder:nowhere", "camera", "nowhere"),
+        ("rate_hz = 6", "rate_hz = -6", "config", "rate_hz"),
+    ],
+)
+def test_the_selftest_names_what_does_not_work(
+    scene: Scene, capsys: pytest.CaptureFixture[str], old: str, new: str, check: str, says: str
+) -> None:
+    for name, value in (("dark", 0), ("still", None)):
+        (scene.folder / name).mkdir(exist_ok=True)
+        for index in range(4):
+            shape = (CAMERA.height, CAMERA.width, 3)
+            still = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+            picture = still if value is None else np.full(shape, value, np.uint8)
+            cv2.imwrite(str(scene.folder / name / f"{index}.png"), picture)
+    config = _config(scene, _free_port())
+    config.write_text(config.read_text().replace(old, new))
+    assert cli.main(["selftest", str(config), "--without", "link"]) == 1
+    said = capsys.readouterr().out
+    failed = [line for line in said.splitlines() if line.startswith("FAILED")]
+    assert len(failed) == 1
+    assert failed[0].split()[1] == check
+    assert says in failed[0]
+    assert said.splitlines()[-1].startswith(f"NOT READY: {check}")
+
+
+def test_the_selftest_waits_for_an_autopilot_only_so_long(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tilefix.service.selftest._LINK_S", 0.3)
+    assert cli.main(["selftest", str(_config(scene, _free_port())), "--without", "camera"]) == 1
+    assert "no autopilot heard in 0.3 s" in capsys.readouterr().out

@@ -138,7 +138,7 @@ class Daemon:
     def _publish(self, now_ns: int) -> None:
         with self._lock:
             decision = self._publisher.decide(self._estimate(self._publisher.instant_ns(now_ns), now_ns), self._vehicle)
-        self.health.sent = decision.report is not None and self._link.send_position(decision.report)
+        self.health.sent = decision.report is not None and self._link.send_report(decision.report)
         line = self._publisher.text(decision, now_ns) if self._link.system_id is not None else None
         if line is not None:
             _logger.info("%s", line[1])

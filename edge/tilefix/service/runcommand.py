@@ -7,7 +7,6 @@ import datetime
 import logging
 import os
 import signal
-import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -23,7 +22,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `tilefix run`."""
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the flight's configuration, TOML")
     parser.add_argument("--record", type=Path, metavar="DIR", help="record a flight folder there ([record] path)")
-    parser.add_argument("--check", action="store_true", help="only check configuration, map and model")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         return _fly(args)
     except TilefixError as error:
-        if not (args.check or isinstance(error, EngineError)):
+        if not isinstance(error, EngineError):
             error.exit_status = os.EX_CONFIG
         raise
 
@@ -46,10 +44,6 @@ def _fly(args: argparse.Namespace) -> int:
     logging.getLogger("faiss").setLevel(logging.WARNING)  # it tells which of its builds it could not load
     with open_localizer(config) as localizer:
         warnings = map_warnings(config, datetime.datetime.now(datetime.timezone.utc).date())
-        if args.check:
-            sys.stdout.writelines(f"Warning: {line}.\n" for line in warnings)
-            sys.stdout.write(f"{args.config}: configuration, map and model fit together\n")
-            return 0
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
