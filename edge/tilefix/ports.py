@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from tilefix.links.messages import HealthState, LinkMessage, PositionReport, Severity
+    from tilefix.links.messages import HealthState, LinkMessage, Report, Severity
     from tilefix.manifest import ModelManifest
     from tilefix.types import BoolArray, Float32Array, Frame, UInt8Array
 
@@ -72,8 +72,23 @@ class AutopilotLink(Protocol):
         """The vehicle's system id, `None` until its autopilot was heard; nothing is sent before."""
         ...
 
-    def send_position(self, report: PositionReport) -> bool:
-        """Sends a position; False when it could not leave (it is then dropped: a late one is worth nothing)."""
+    def send_report(self, report: Report) -> bool:
+        """Sends a position by the route that its class stands for; False when it could not leave (it is then dropped:
+        a late one is worth nothing)."""
+        ...
+
+    def send_command(self, command: int, *params: float) -> bool:
+        """Sends a command (MAV_CMD) with up to seven numbers, once; the answer comes as a `CommandResult`."""
+        ...
+
+    def request_parameter(self, name: str) -> bool:
+        """Asks for one of the autopilot's parameters, once; the answer comes as a `Parameter`, and none for a name
+        that it does not know."""
+        ...
+
+    def set_parameter(self, name: str, value: float) -> bool:
+        """Sets one of the autopilot's parameters, once; the answer comes as a `Parameter`. False also where its type
+        is not known yet, and has to be read first."""
         ...
 
     def send_heartbeat(self, state: HealthState) -> bool:

@@ -79,7 +79,7 @@ def test_hostile_messages_neither_raise_nor_leave(packets: list[bytes], step_s: 
         ):
             report = publisher.decide(estimate, vehicle).report
             if report is not None:
-                assert link.send_position(report)
+                assert link.send_report(report)
     for sent in decoded(transport):
         if sent.get_type() == "GPS_INPUT":
             numbers = (

@@ -16,6 +16,7 @@ from tilefix.links.messages import (
     LinkMessage,
     PositionReport,
     Pressure,
+    Report,
     Severity,
 )
 from tilefix.timing import StageTimer
@@ -34,6 +35,10 @@ class FakeLink:
 
     incoming: list[LinkMessage] = field(default_factory=list)
     positions: list[PositionReport] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    commands: list[tuple[float, ...]] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)
+    set: list[tuple[str, float]] = field(default_factory=list)
     heartbeats: list[HealthState] = field(default_factory=list)
     texts: list[tuple[Severity, str]] = field(default_factory=list)
     values: list[tuple[str, float]] = field(default_factory=list)
@@ -44,8 +49,23 @@ class FakeLink:
         heard, self.incoming = self.incoming, []
         return heard
 
-    def send_position(self, report: PositionReport) -> bool:
-        self.positions.append(report)
+    def send_report(self, report: Report) -> bool:
+        if isinstance(report, PositionReport):
+            self.positions.append(report)
+        else:
+            self.reports.append(report)
+        return True
+
+    def send_command(self, command: int, *params: float) -> bool:
+        self.commands.append((command, *params))
+        return True
+
+    def request_parameter(self, name: str) -> bool:
+        self.requested.append(name)
+        return True
+
+    def set_parameter(self, name: str, value: float) -> bool:
+        self.set.append((name, value))
         return True
 
     def send_heartbeat(self, state: HealthState) -> bool:

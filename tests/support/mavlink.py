@@ -86,6 +86,18 @@ class Autopilot:
     def system_time(self, boot_ms: int, unix_us: int) -> bytes:
         return self.pack(mavlink.MAVLink_system_time_message(unix_us, boot_ms))
 
+    def version(self, major: int, minor: int, patch: int, stage: int = 255) -> bytes:
+        number = major << 24 | minor << 16 | patch << 8 | stage
+        none = ([0] * 8, [0] * 8, [0] * 8)
+        return self.pack(mavlink.MAVLink_autopilot_version_message(0, number, 0, 0, 0, *none, 0, 0, 0))
+
+    def parameter(self, name: str, value: float, kind: int = mavlink.MAV_PARAM_TYPE_REAL32) -> bytes:
+        return self.pack(mavlink.MAVLink_param_value_message(name.encode(), value, kind, 900, 65535))
+
+    def origin(self, lat_deg: float, lon_deg: float, amsl_m: float) -> bytes:
+        place = (round(lat_deg * 1e7), round(lon_deg * 1e7), round(amsl_m * 1e3))
+        return self.pack(mavlink.MAVLink_gps_global_origin_message(*place, 0))
+
     def timesync(self, tc1: int, ts1: int) -> bytes:
         return self.pack(mavlink.MAVLink_timesync_message(tc1, ts1))
 

@@ -11,9 +11,11 @@ from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
 from support.clocks import ManualClock
 from support.mavlink import PEER, Autopilot, FakeTransport, decoded
-from tilefix.links.mavlink import GIMBAL_STREAMS, STREAM_RATES_HZ, MavlinkLink
+from tilefix.links.mavlink import MavlinkLink
 from tilefix.links.messages import (
+    Airframe,
     Attitude,
+    AutopilotKind,
     AutopilotTime,
     CameraAttitude,
     GimbalSource,
@@ -22,12 +24,14 @@ from tilefix.links.messages import (
     HealthState,
     Heartbeat,
     Home,
+    Identity,
     LinkMessage,
     PositionReport,
     Pressure,
     Rebooted,
     Severity,
 )
+from tilefix.links.streams import GIMBAL_STREAMS, STREAM_RATES_HZ
 
 REPORT = PositionReport(
     at_ns=5_000_000_000,
@@ -61,6 +65,9 @@ class Rig:
     def sent(self, kind: str) -> list[object]:
         return [message for message in decoded(self.transport) if message.get_type() == kind]
 
+    def commands(self, command: int = mavlink.MAV_CMD_SET_MESSAGE_INTERVAL) -> list[object]:
+        return [message for message in self.sent("COMMAND_LONG") if message.command == command]  # type: ignore[attr-defined]
+
 
 @pytest.fixture
 def rig() -> Rig:
@@ -77,7 +84,7 @@ def known(rig: Rig) -> Rig:
 def test_nothing_leaves_before_the_vehicle_is_known(rig: Rig) -> None:
     rig.link.poll()
     assert not rig.link.send_heartbeat(HealthState.BOOT)
-    assert not rig.link.send_position(REPORT)
+    assert not rig.link.send_report(REPORT)
     assert rig.transport.sent == []
     assert rig.link.system_id is None
 
@@ -87,7 +94,10 @@ def test_the_system_id_is_the_vehicles(rig: Rig) -> None:
     companion = Autopilot(9, 191).heartbeat(mavlink.MAV_TYPE_ONBOARD_CONTROLLER, mavlink.MAV_AUTOPILOT_INVALID)
     assert rig.hear(ground, companion, Autopilot(0, 1).heartbeat()) == []
     assert rig.link.system_id is None
-    assert rig.hear(rig.autopilot.heartbeat()) == [Heartbeat(rig.clock.now_ns(), 7, False)]
+    assert rig.hear(rig.autopilot.heartbeat()) == [
+        Identity(rig.clock.now_ns(), AutopilotKind.ARDUPILOT, Airframe.COPTER),
+        Heartbeat(rig.clock.now_ns(), 7, False),
+    ]
     rig.link.send_heartbeat(HealthState.ACTIVE)
     heartbeat = decoded(rig.transport)[-1]
     assert (heartbeat.get_srcSystem(), heartbeat.get_srcComponent()) == (7, 191)
@@ -117,7 +127,7 @@ def _fly(rig: Rig, seconds: float, *, attitude_every: int = 1) -> None:
 
 def test_streams_are_asked_for_when_the_vehicle_is_known(rig: Rig) -> None:
     rig.hear(rig.autopilot.heartbeat())
-    asked = rig.sent("COMMAND_LONG")
+    asked = rig.commands()
     assert {(one.command, int(one.param1)) for one in asked} == {
         (mavlink.MAV_CMD_SET_MESSAGE_INTERVAL, message_id) for message_id in STREAM_RATES_HZ
     }
@@ -128,16 +138,16 @@ def test_streams_are_asked_for_when_the_vehicle_is_known(rig: Rig) -> None:
 
 def test_only_streams_that_stay_away_or_come_slowly_are_asked_for_again(known: Rig) -> None:
     _fly(known, 7.0)
-    assert known.sent("COMMAND_LONG") == []
+    assert known.commands() == []
     _fly(known, 3.5, attitude_every=12)
-    assert {int(one.param1) for one in known.sent("COMMAND_LONG")} == {mavlink.MAVLINK_MSG_ID_ATTITUDE}
+    assert {int(one.param1) for one in known.commands()} == {mavlink.MAVLINK_MSG_ID_ATTITUDE}
     _fly(known, 25.0)
-    optional = [int(one.param1) for one in known.sent("COMMAND_LONG")]
+    optional = [int(one.param1) for one in known.commands()]
     assert optional.count(mavlink.MAVLINK_MSG_ID_DISTANCE_SENSOR) == 1
     assert optional.count(mavlink.MAVLINK_MSG_ID_HOME_POSITION) == 1
     known.clock.advance_s(3.5)
     known.hear(known.autopilot.heartbeat())
-    assert {int(one.param1) for one in known.sent("COMMAND_LONG")} == {
+    assert {int(one.param1) for one in known.commands()} == {
         mavlink.MAVLINK_MSG_ID_ATTITUDE,
         mavlink.MAVLINK_MSG_ID_SCALED_PRESSURE,
         mavlink.MAVLINK_MSG_ID_GPS_RAW_INT,
@@ -151,7 +161,7 @@ def test_a_reboot_is_reported_and_streams_are_asked_for_again(known: Rig) -> Non
     heard = known.hear(known.autopilot.attitude(300, yaw=1.0))
     assert isinstance(heard[0], Rebooted)
     assert isinstance(heard[1], Attitude)
-    assert len(known.sent("COMMAND_LONG")) == len(STREAM_RATES_HZ)
+    assert len(known.commands()) == len(STREAM_RATES_HZ)
 
 
 def test_every_message_becomes_its_value(known: Rig) -> None:
@@ -262,7 +272,7 @@ def test_messages_split_over_reads_are_put_together(known: Rig) -> None:
 
 
 def test_a_position_fills_every_field_of_gps_input(known: Rig) -> None:
-    assert known.link.send_position(REPORT)
+    assert known.link.send_report(REPORT)
     (sent,) = known.sent("GPS_INPUT")
     assert (sent.gps_id, sent.ignore_flags, sent.fix_type, sent.satellites_visible) == (1, 0, 3, 8)
     assert (sent.lat, sent.lon, sent.alt) == (471234567, -87654321, 512.5)
@@ -273,8 +283,8 @@ def test_a_position_fills_every_field_of_gps_input(known: Rig) -> None:
 
 
 def test_a_value_that_its_field_cannot_hold_does_not_leave(known: Rig) -> None:
-    assert not known.link.send_position(dataclasses.replace(REPORT, gps_week=70_000))
-    assert not known.link.send_position(dataclasses.replace(REPORT, lat_deg=500.0))
+    assert not known.link.send_report(dataclasses.replace(REPORT, gps_week=70_000))
+    assert not known.link.send_report(dataclasses.replace(REPORT, lat_deg=500.0))
     assert known.transport.sent == []
 
 
@@ -286,7 +296,7 @@ def test_a_text_is_cut_to_fifty_bytes(known: Rig) -> None:
 
 def test_what_the_transport_does_not_take_is_reported(known: Rig) -> None:
     known.transport.takes = False
-    assert not known.link.send_position(REPORT)
+    assert not known.link.send_report(REPORT)
     known.link.close()
     known.link.close()
     assert not known.transport.open
@@ -357,5 +367,5 @@ def test_the_gimbals_stream_is_asked_for_where_one_carries_the_camera(source: Gi
     rig = Rig()
     rig.link = MavlinkLink(rig.transport, rig.clock, component_id=191, gimbal=source)
     rig.hear(rig.autopilot.heartbeat())
-    asked = {message.param1 for message in rig.sent("COMMAND_LONG")}  # type: ignore[attr-defined]
+    asked = {message.param1 for message in rig.commands()}  # type: ignore[attr-defined]
     assert asked == {*STREAM_RATES_HZ, GIMBAL_STREAMS[source]}

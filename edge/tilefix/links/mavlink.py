@@ -1,76 +1,41 @@
-"""The MAVLink 2 link to one autopilot: decodes what the vehicle says, asks it for streams, sends what tilefix has.
+"""The MAVLink 2 link to one autopilot: hears what the vehicle says, asks it for streams, sends what tilefix has.
 
 Facts are ArduPilot's, flown in simulation: streams are asked for with MAV_CMD_SET_MESSAGE_INTERVAL, again after a
-reboot or a silence; a TIMESYNC reply echoes `ts1`; GPS_RAW_INT is the first receiver, the second one is GPS2_RAW.
+reboot or a silence; a TIMESYNC reply echoes `ts1`.
 """
 
 from __future__ import annotations
 
-import math
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
-from tilefix.camera import carrier_deg, rotation_deg, rotation_of
+from tilefix.links import encode
+from tilefix.links.decode import Decoder, airframe_of, kind_of, version_of
 from tilefix.links.framing import Framer
-from tilefix.links.messages import (
-    Attitude,
-    AutopilotTime,
-    CameraAttitude,
-    GimbalSource,
-    GnssReceiver,
-    GroundRange,
+from tilefix.links.messages import AutopilotKind, GimbalSource, Identity, LinkMessage, Rebooted
+from tilefix.links.reports import (
+    EstimateReport,
+    GlobalReport,
     HealthState,
-    Heartbeat,
-    Home,
-    LinkMessage,
+    LocalReport,
     PositionReport,
-    Pressure,
-    Rebooted,
+    Report,
     Severity,
 )
-from tilefix.links.timesync import BootTime
+from tilefix.links.streams import Streams
 from tilefix.links.transport import Address, Transport
 from tilefix.ports import Clock
 
 DEFAULT_COMPONENT_ID = mavlink.MAV_COMP_ID_ONBOARD_COMPUTER  # 191
-STREAM_RATES_HZ = {
-    mavlink.MAVLINK_MSG_ID_ATTITUDE: 50.0,
-    mavlink.MAVLINK_MSG_ID_SCALED_PRESSURE: 10.0,
-    mavlink.MAVLINK_MSG_ID_GPS_RAW_INT: 5.0,
-    mavlink.MAVLINK_MSG_ID_DISTANCE_SENSOR: 10.0,
-    mavlink.MAVLINK_MSG_ID_HOME_POSITION: 0.5,
-    mavlink.MAVLINK_MSG_ID_SYSTEM_TIME: 1.0,
-}
-# Asked for only where a gimbal carries the camera.
-GIMBAL_STREAMS = {
-    GimbalSource.MOUNT_ORIENTATION: mavlink.MAVLINK_MSG_ID_MOUNT_ORIENTATION,
-    GimbalSource.GIMBAL_DEVICE: mavlink.MAVLINK_MSG_ID_GIMBAL_DEVICE_ATTITUDE_STATUS,
-}
-GIMBAL_RATE_HZ = 20.0
 _SECOND_NS = 1_000_000_000
 _TIMESYNC_EVERY_NS = _SECOND_NS
-# Streams are counted over this long; one that comes at less than half its rate is asked for again.
-_STREAM_WINDOW_NS = 3 * _SECOND_NS
-# What an autopilot may not have to send (no rangefinder, no home yet) is asked for again only this seldom.
-_OPTIONAL_STREAMS = (
-    mavlink.MAVLINK_MSG_ID_DISTANCE_SENSOR,
-    mavlink.MAVLINK_MSG_ID_HOME_POSITION,
-    mavlink.MAVLINK_MSG_ID_SYSTEM_TIME,
-)
-_OPTIONAL_EVERY_NS = 30 * _SECOND_NS
+_VERSION_EVERY_NS = _SECOND_NS
 _PEER_SILENCE_NS = 5 * _SECOND_NS
 _MAX_PEERS = 8
-_TEXT_BYTES = 50
-_NAME_BYTES = 10
-_MAV_STATES = {
-    HealthState.BOOT: mavlink.MAV_STATE_BOOT,
-    HealthState.STANDBY: mavlink.MAV_STATE_STANDBY,
-    HealthState.ACTIVE: mavlink.MAV_STATE_ACTIVE,
-    HealthState.CRITICAL: mavlink.MAV_STATE_CRITICAL,
-}
+_MAX_TYPES = 4096
 # Kinds of MAVLink system that send heartbeats but are no vehicle's autopilot.
 _NO_VEHICLES = (mavlink.MAV_TYPE_GCS, mavlink.MAV_TYPE_ONBOARD_CONTROLLER, mavlink.MAV_TYPE_GIMBAL)
 
@@ -88,38 +53,28 @@ class MavlinkLink:
     ) -> None:
         """`gimbal`: the message that tells where the camera looks, if one does."""
         self._transport = transport
-        self._rates_hz = dict(STREAM_RATES_HZ)
-        if gimbal is not None:
-            self._rates_hz[GIMBAL_STREAMS[gimbal]] = GIMBAL_RATE_HZ
         self._clock = clock
+        # Stamps count from a second before the link was opened: none is zero, and seconds fit a float for hours.
+        self._epoch_ns = clock.now_ns() - _SECOND_NS
         self._sender = mavlink.MAVLink(None, srcSystem=0, srcComponent=component_id)
         self._unpacker = mavlink.MAVLink(None)
         self._framers: dict[Address | None, Framer[Any]] = {}
         self._peer: Address | None = None
         self._vehicle: tuple[int, int] | None = None
-        self._boot = BootTime()
+        self._decoder = Decoder()
+        self._streams = Streams(gimbal)
         self._heard_ns = 0
-        self._counts: dict[int, int] = {}
-        self._window_ns: int | None = None
-        self._optional_ns = 0
         self._synced_ns: int | None = None
-        self._decoders: dict[str, Callable[[Any, int], LinkMessage | None]] = {
-            "ATTITUDE": self._attitude,
-            "MOUNT_ORIENTATION": self._mount_orientation,
-            "GIMBAL_DEVICE_ATTITUDE_STATUS": self._gimbal_device,
-            "SCALED_PRESSURE": self._pressure,
-            "GPS_RAW_INT": _receiver,
-            "DISTANCE_SENSOR": self._range,
-            "HOME_POSITION": _home,
-            "SYSTEM_TIME": self._time,
-            "TIMESYNC": self._timesync,
-            "HEARTBEAT": _heartbeat,
-        }
+        self._identity: Identity | None = None
+        self._version_asked_ns: int | None = None
+        self._parameter_types: dict[str, int] = {}
 
     @property
     def system_id(self) -> int | None:
         """The vehicle's system id, `None` until its autopilot was heard."""
         return self._vehicle[0] if self._vehicle else None
+
+    # What comes in
 
     def poll(self) -> Sequence[LinkMessage]:
         """Decodes what arrived since the last call, and asks for streams and the time when due."""
@@ -137,7 +92,7 @@ class MavlinkLink:
                 stranger = next(one for one in self._framers if one != self._peer)
                 del self._framers[stranger]
             framer = self._framers[peer] = Framer(self._unpack)
-        return [message for message in framer.feed(data) if message.get_type() in self._decoders]
+        return [message for message in framer.feed(data) if self._decoder.knows(message.get_type())]
 
     def _unpack(self, packet: bytearray) -> Any:
         try:
@@ -148,18 +103,27 @@ class MavlinkLink:
     def _decode(self, message: Any, peer: Address | None) -> list[LinkMessage]:
         now_ns = self._clock.now_ns()
         source = (message.get_srcSystem(), message.get_srcComponent())
-        if message.get_type() == "HEARTBEAT" and not self._accept_heartbeat(message, source, peer, now_ns):
+        name = message.get_type()
+        if name == "HEARTBEAT" and not self._accept_heartbeat(message, source, peer, now_ns):
             return []
         if source != self._vehicle or peer != self._peer:
             return []
         self._heard_ns = now_ns
         decoded: list[LinkMessage] = []
         boot_ms = getattr(message, "time_boot_ms", 0)
-        if boot_ms and self._boot.heard(boot_ms * 1_000_000, now_ns):
-            self._window_ns = self._synced_ns = None
+        if boot_ms and self._decoder.boot.heard(boot_ms * 1_000_000, now_ns):
+            self._streams.restart()
+            # After a reboot it may even be another firmware.
+            self._synced_ns = self._identity = self._version_asked_ns = None
             decoded.append(Rebooted(now_ns))
-        self._counts[message.get_msgId()] = self._counts.get(message.get_msgId(), 0) + 1
-        one = self._decoders[message.get_type()](message, now_ns)
+        self._streams.heard(message.get_msgId())
+        if name in ("HEARTBEAT", "AUTOPILOT_VERSION"):
+            decoded.extend(self._identify(message, now_ns))
+        elif name == "TIMESYNC":
+            self._timesync(message, now_ns)
+        elif name == "PARAM_VALUE" and len(self._parameter_types) < _MAX_TYPES:
+            self._parameter_types[message.param_id] = message.param_type
+        one = self._decoder.decode(message, now_ns)
         return decoded if one is None else [*decoded, one]
 
     def _accept_heartbeat(self, message: Any, source: tuple[int, int], peer: Address | None, now_ns: int) -> bool:
@@ -177,132 +141,96 @@ class MavlinkLink:
             self._peer = peer
         return source == self._vehicle and peer == self._peer
 
+    def _identify(self, message: Any, now_ns: int) -> list[LinkMessage]:
+        """What the autopilot is, whenever that is news."""
+        known = self._identity
+        if message.get_type() == "HEARTBEAT":
+            self._decoder.kind = kind_of(message)
+            told = (self._decoder.kind, airframe_of(message))
+            if known is not None and told == (known.kind, known.airframe):
+                return []
+            version = (None, False) if known is None else (known.version, known.development)
+            self._identity = Identity(now_ns, *told, *version)
+        else:
+            version = version_of(message)
+            if known is None or version[0] is None or version == (known.version, known.development):
+                return []
+            self._identity = Identity(now_ns, known.kind, known.airframe, *version)
+        return [self._identity]
+
+    def _timesync(self, message: Any, now_ns: int) -> None:
+        """Takes an answer, and answers a question: PX4 dates what it is sent by our answers."""
+        if message.tc1 > 0:
+            self._decoder.boot.round_trip(message.ts1 + self._epoch_ns, message.tc1, now_ns)
+        elif message.tc1 == 0:
+            self._send(mavlink.MAVLink_timesync_message(now_ns - self._epoch_ns, message.ts1))
+
+    # What goes out
+
     def _ask(self) -> None:
-        """Asks for the time every second, for all streams once the vehicle is known, and again for each that stays
-        away or comes too slowly: a request may be lost, and a reboot forgets it."""
+        """Asks for the time every second, for the version until it is told, and for streams when due."""
         if self._vehicle is None:
             return
         now_ns = self._clock.now_ns()
         if self._synced_ns is None or now_ns - self._synced_ns >= _TIMESYNC_EVERY_NS:
             self._synced_ns = now_ns
-            self._send(mavlink.MAVLink_timesync_message(0, now_ns))
-        if self._window_ns is None:
-            self._optional_ns = now_ns
-            missing = list(self._rates_hz)
-        elif now_ns - self._window_ns >= _STREAM_WINDOW_NS:
-            missing = self._missing_streams(now_ns, (now_ns - self._window_ns) / _SECOND_NS)
-        else:
-            return
-        self._window_ns = now_ns
-        self._counts.clear()
-        for message_id in missing:
-            interval_us = 1e6 / self._rates_hz[message_id]
-            request = (mavlink.MAV_CMD_SET_MESSAGE_INTERVAL, 0, message_id, interval_us, 0, 0, 0, 0, 0)
-            self._send(mavlink.MAVLink_command_long_message(*self._vehicle, *request))
+            self._send(mavlink.MAVLink_timesync_message(0, now_ns - self._epoch_ns))
+        asked_ns = self._version_asked_ns
+        unknown = self._identity is None or self._identity.version is None
+        if unknown and (asked_ns is None or now_ns - asked_ns >= _VERSION_EVERY_NS):
+            self._version_asked_ns = now_ns
+            self.send_command(mavlink.MAV_CMD_REQUEST_MESSAGE, mavlink.MAVLINK_MSG_ID_AUTOPILOT_VERSION)
+        for message_id, interval_us in self._streams.due(now_ns):
+            self.send_command(mavlink.MAV_CMD_SET_MESSAGE_INTERVAL, message_id, interval_us)
 
-    def _missing_streams(self, now_ns: int, seconds: float) -> list[int]:
-        slow = [one for one, rate in self._rates_hz.items() if self._counts.get(one, 0) < 0.5 * rate * seconds]
-        if now_ns - self._optional_ns >= _OPTIONAL_EVERY_NS:
-            self._optional_ns = now_ns
-            return slow
-        return [one for one in slow if one not in _OPTIONAL_STREAMS]
+    def send_report(self, report: Report) -> bool:
+        """Sends a position by the message that its class stands for."""
+        if self._vehicle is None:
+            return False
+        stamp_us = self._stamp_us(report.at_ns)
+        if isinstance(report, PositionReport):
+            return self._send(encode.gps_input(report, stamp_us))
+        if isinstance(report, LocalReport):
+            return self._send(encode.local(report, stamp_us, self._decoder.kind))
+        sent_us = self._stamp_us(self._clock.now_ns())
+        age_us = max(sent_us - stamp_us, 0)
+        if isinstance(report, EstimateReport):
+            return self._send(encode.external_estimate(report, self._vehicle, sent_us / 1e6, age_us / 1e6))
+        assert isinstance(report, GlobalReport)
+        return self._send(encode.global_position(report, self._vehicle, sent_us, age_us))
 
-    def _attitude(self, message: Any, now_ns: int) -> LinkMessage | None:
-        at_ns = self._local_ns(message.time_boot_ms, now_ns)
-        angles = [math.degrees(angle) for angle in (message.roll, message.pitch, message.yaw)]
-        return Attitude(at_ns, *angles) if all(map(math.isfinite, angles)) else None
+    def send_command(self, command: int, *params: float) -> bool:
+        """Sends COMMAND_LONG; the answer comes as a `CommandResult`."""
+        return self._vehicle is not None and self._send(encode.command(self._vehicle, command, params))
 
-    def _mount_orientation(self, message: Any, now_ns: int) -> LinkMessage | None:
-        """Roll and pitch against the horizon; of its two yaws the one from the nose, where it is known: the body's own
-        comes more often than either."""
-        of_body = math.isfinite(message.yaw)
-        angles = (message.roll, message.pitch, message.yaw if of_body else message.yaw_absolute)
-        if not all(map(math.isfinite, angles)):
-            return None
-        carrier = carrier_deg(rotation_deg(*angles))
-        at_ns = self._local_ns(message.time_boot_ms, now_ns)
-        return CameraAttitude(at_ns, *carrier, of_body, GimbalSource.MOUNT_ORIENTATION)
+    def request_parameter(self, name: str) -> bool:
+        """Asks for one parameter once; the answer comes as a `Parameter`, and none where there is no such name."""
+        return self._vehicle is not None and self._send(encode.read_parameter(self._vehicle, name))
 
-    def _gimbal_device(self, message: Any, now_ns: int) -> LinkMessage | None:
-        """The flags say what yaw counts from; where they do not, a locked yaw is one from north."""
-        length = math.hypot(*message.q)
-        if not (math.isfinite(length) and abs(length - 1.0) < 0.1):
-            return None
-        of_body = not message.flags & mavlink.GIMBAL_DEVICE_FLAGS_YAW_IN_EARTH_FRAME and (
-            bool(message.flags & mavlink.GIMBAL_DEVICE_FLAGS_YAW_IN_VEHICLE_FRAME)
-            or not message.flags & mavlink.GIMBAL_DEVICE_FLAGS_YAW_LOCK
-        )
-        carrier = carrier_deg(rotation_of(*message.q))
-        at_ns = self._local_ns(message.time_boot_ms, now_ns)
-        return CameraAttitude(at_ns, *carrier, of_body, GimbalSource.GIMBAL_DEVICE)
-
-    def _pressure(self, message: Any, now_ns: int) -> LinkMessage | None:
-        return Pressure(self._local_ns(message.time_boot_ms, now_ns), float(message.press_abs))
-
-    def _range(self, message: Any, now_ns: int) -> LinkMessage | None:
-        """A downward rangefinder within its own limits; 1 is the quality of an invalid reading."""
-        usable = message.min_distance <= message.current_distance <= message.max_distance and message.current_distance
-        if not usable or message.orientation != mavlink.MAV_SENSOR_ROTATION_PITCH_270 or message.signal_quality == 1:
-            return None
-        return GroundRange(self._local_ns(message.time_boot_ms, now_ns), message.current_distance / 100.0)
-
-    def _time(self, message: Any, now_ns: int) -> LinkMessage | None:
-        return AutopilotTime(self._local_ns(message.time_boot_ms, now_ns), message.time_unix_usec * 1000)
-
-    def _timesync(self, message: Any, now_ns: int) -> None:
-        if message.tc1 > 0:
-            self._boot.round_trip(message.ts1, message.tc1, now_ns)
-
-    def _local_ns(self, boot_ms: int, now_ns: int) -> int:
-        """When it was measured; never later than now, and not earlier than a second ago."""
-        local_ns = self._boot.to_local_ns(boot_ms * 1_000_000)
-        return now_ns if local_ns is None else min(max(local_ns, now_ns - _SECOND_NS), now_ns)
-
-    def send_position(self, report: PositionReport) -> bool:
-        """Sends GPS_INPUT with every field valid: ArduPilot fuses what is flagged as ignored all the same (velocity
-        as standing still, height as zero). A picture has no dilution of precision; an ignored one stays unknown, which
-        keeps the EKF from aligning, so both are a plain 1 and the accuracies carry the truth."""
-        message = mavlink.MAVLink_gps_input_message(
-            time_usec=report.at_ns // 1000,
-            gps_id=report.gps_id,
-            ignore_flags=0,
-            time_week_ms=report.gps_week_ms,
-            time_week=report.gps_week,
-            fix_type=mavlink.GPS_FIX_TYPE_3D_FIX,
-            lat=round(report.lat_deg * 1e7),
-            lon=round(report.lon_deg * 1e7),
-            alt=report.amsl_m,
-            hdop=1.0,
-            vdop=1.0,
-            vn=report.velocity_north_mps,
-            ve=report.velocity_east_mps,
-            vd=report.velocity_down_mps,
-            speed_accuracy=report.speed_sigma_mps,
-            horiz_accuracy=report.horizontal_sigma_m,
-            vert_accuracy=report.vertical_sigma_m,
-            satellites_visible=report.satellites,
-            yaw=0,
-        )
-        return self._send(message)
+    def set_parameter(self, name: str, value: float) -> bool:
+        """Sets one parameter; the answer comes as a `Parameter`. PX4 needs the type that it told when it was read."""
+        of_px4 = self._decoder.kind is AutopilotKind.PX4
+        kind = self._parameter_types.get(name) if of_px4 else mavlink.MAV_PARAM_TYPE_REAL32
+        if self._vehicle is None or kind is None:
+            return False
+        message = encode.set_parameter(self._vehicle, name, value, kind)
+        return message is not None and self._send(message)
 
     def send_heartbeat(self, state: HealthState) -> bool:
         """Sends HEARTBEAT as an onboard computer without an autopilot."""
-        return self._send(
-            mavlink.MAVLink_heartbeat_message(
-                mavlink.MAV_TYPE_ONBOARD_CONTROLLER, mavlink.MAV_AUTOPILOT_INVALID, 0, 0, _MAV_STATES[state], 3
-            )
-        )
+        return self._send(encode.heartbeat(state))
 
     def send_text(self, severity: Severity, text: str) -> bool:
         """Sends STATUSTEXT, cut to 50 bytes of ASCII."""
-        line = text.encode("ascii", "replace")[:_TEXT_BYTES]
-        return self._send(mavlink.MAVLink_statustext_message(severity.value, line))
+        return self._send(encode.text(severity, text))
 
     def send_value(self, name: str, value: float, at_ns: int) -> bool:
-        """Sends NAMED_VALUE_FLOAT; its time is this process's, for nothing is told of the autopilot's boot."""
-        boot_ms = at_ns // 1_000_000 % (1 << 32)
-        short = name.encode("ascii", "replace")[:_NAME_BYTES]
-        return self._send(mavlink.MAVLink_named_value_float_message(boot_ms, short, value))
+        """Sends NAMED_VALUE_FLOAT; its time is the link's, for nothing is told of the autopilot's boot."""
+        return self._send(encode.named_value(name, value, self._stamp_us(at_ns) // 1000))
+
+    def _stamp_us(self, at_ns: int) -> int:
+        """An instant by the one clock of this link; what lies before it is its beginning."""
+        return max(at_ns - self._epoch_ns, 0) // 1000
 
     def _send(self, message: Any) -> bool:
         """Packs as MAVLink 2 and hands to the transport; nothing leaves before the vehicle's id is known."""
@@ -318,30 +246,3 @@ class MavlinkLink:
     def close(self) -> None:
         """Releases the transport."""
         self._transport.close()
-
-
-def _receiver(message: Any, now_ns: int) -> LinkMessage | None:
-    """GPS_RAW_INT: what the first receiver says; a zero or a largest value stands for unknown."""
-    known = message.fix_type >= 2 and (message.lat, message.lon) != (0, 0) and abs(message.lat) <= 900_000_000
-    speed = None if message.vel == 65535 or message.cog == 65535 else message.vel / 100.0
-    course = math.radians(message.cog / 100.0)
-    return GnssReceiver(
-        at_ns=now_ns,
-        fix_type=message.fix_type,
-        lat_deg=message.lat / 1e7 if known else None,
-        lon_deg=message.lon / 1e7 if known else None,
-        amsl_m=message.alt / 1e3 if message.fix_type >= 3 else None,
-        horizontal_sigma_m=message.h_acc / 1e3 or None,
-        vertical_sigma_m=message.v_acc / 1e3 or None,
-        velocity_north_mps=None if speed is None else speed * math.cos(course),
-        velocity_east_mps=None if speed is None else speed * math.sin(course),
-    )
-
-
-def _home(message: Any, now_ns: int) -> LinkMessage | None:
-    return Home(now_ns, message.altitude / 1e3)
-
-
-def _heartbeat(message: Any, now_ns: int) -> LinkMessage | None:
-    armed = bool(message.base_mode & mavlink.MAV_MODE_FLAG_SAFETY_ARMED)
-    return Heartbeat(now_ns, message.get_srcSystem(), armed)

@@ -1,12 +1,55 @@
-"""What travels between tilefix and an autopilot, free of any protocol: frozen, with units in the names.
+"""What an autopilot tells tilefix, free of any protocol: frozen, with units in the names.
 
-Every `at_ns` is this process's monotonic clock; the link has already mapped the autopilot's own time to it.
+Every `at_ns` is this process's monotonic clock; the link has already mapped the autopilot's own time to it. What goes
+the other way stands in `tilefix.links.reports`, and is named here as well.
 """
 
 from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+
+from tilefix.links.reports import (
+    EstimateReport,
+    GlobalReport,
+    HealthState,
+    LocalReport,
+    PositionReport,
+    Report,
+    Route,
+    Severity,
+)
+
+__all__ = [
+    "Airframe",
+    "Attitude",
+    "AutopilotKind",
+    "AutopilotTime",
+    "CameraAttitude",
+    "CommandResult",
+    "EkfFlags",
+    "EstimateReport",
+    "GimbalSource",
+    "GlobalReport",
+    "GnssReceiver",
+    "GroundRange",
+    "HealthState",
+    "Heartbeat",
+    "Home",
+    "Identity",
+    "LinkMessage",
+    "LocalReport",
+    "Order",
+    "Origin",
+    "Parameter",
+    "PositionReport",
+    "Pressure",
+    "RcChannels",
+    "Rebooted",
+    "Report",
+    "Route",
+    "Severity",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,48 +153,109 @@ class Rebooted:
     at_ns: int
 
 
-LinkMessage = (
-    Attitude | CameraAttitude | Pressure | GnssReceiver | GroundRange | Home | AutopilotTime | Heartbeat | Rebooted
-)
+class AutopilotKind(enum.Enum):
+    """Whose firmware flies; the value is its name for people."""
+
+    ARDUPILOT = "ArduPilot"
+    PX4 = "PX4"
+    OTHER = "another autopilot"
+
+
+class Airframe(enum.Enum):
+    """What flies, as far as it matters for how a position is taken: a VTOL counts as a plane."""
+
+    COPTER = "copter"
+    PLANE = "plane"
+    ROVER = "rover"
+    OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
-class PositionReport:
-    """A position for the autopilot, complete: without one of these fields nothing is sent.
-
-    `at_ns`: the instant it holds for. Velocity is north-east-down; sigmas are one standard deviation.
-    `gps_week`, `gps_week_ms`: GPS time of `at_ns` by the autopilot's own clock, both 0 when it has none.
-    """
+class Identity:
+    """What the autopilot is. `version`: (major, minor, patch), `None` until it was told; `development`: of that version
+    before its first beta, so that two builds of one number may differ."""
 
     at_ns: int
-    gps_id: int
+    kind: AutopilotKind
+    airframe: Airframe
+    version: tuple[int, int, int] | None = None
+    development: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """The value that one of the autopilot's parameters has."""
+
+    at_ns: int
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the autopilot's local frame has its zero; `amsl_m` above mean sea level."""
+
+    at_ns: int
     lat_deg: float
     lon_deg: float
     amsl_m: float
-    velocity_north_mps: float
-    velocity_east_mps: float
-    velocity_down_mps: float
-    horizontal_sigma_m: float
-    vertical_sigma_m: float
-    speed_sigma_mps: float
-    satellites: int
-    gps_week: int = 0
-    gps_week_ms: int = 0
 
 
-class HealthState(enum.Enum):
-    """What the heartbeat says of tilefix."""
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """The autopilot's answer to a command of ours. `command`: MAV_CMD, `result`: MAV_RESULT (0 accepted, 4 failed)."""
 
-    BOOT = "starting"
-    STANDBY = "running, no position"
-    ACTIVE = "running, position"
-    CRITICAL = "something is broken"
+    at_ns: int
+    command: int
+    result: int
+
+    @property
+    def accepted(self) -> bool:
+        """True when the command was carried out."""
+        return self.result == 0
 
 
-class Severity(enum.Enum):
-    """How urgent a text for the pilot is; the values are MAVLink's."""
+@dataclass(frozen=True, slots=True)
+class EkfFlags:
+    """How well the autopilot's estimator is: MAVLink's EKF_STATUS_FLAGS. For states only, never for a position."""
 
-    ERROR = 3
-    WARNING = 4
-    NOTICE = 5
-    INFO = 6
+    at_ns: int
+    flags: int
+
+
+@dataclass(frozen=True, slots=True)
+class RcChannels:
+    """The pilot's sticks and switches, channel 1 first: microseconds, 0 for a channel that is not there."""
+
+    at_ns: int
+    pwm_us: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A command for tilefix itself. `command`: MAV_CMD, `params`: its seven numbers, `sender`: (system, component)."""
+
+    at_ns: int
+    command: int
+    params: tuple[float, ...]
+    sender: tuple[int, int]
+
+
+LinkMessage = (
+    Attitude
+    | CameraAttitude
+    | Pressure
+    | GnssReceiver
+    | GroundRange
+    | Home
+    | AutopilotTime
+    | Heartbeat
+    | Rebooted
+    | Identity
+    | Parameter
+    | Origin
+    | CommandResult
+    | EkfFlags
+    | RcChannels
+    | Order
+)

@@ -18,7 +18,6 @@ from tilefix.links.messages import (
     GimbalSource,
     GnssReceiver,
     GroundRange,
-    Heartbeat,
     Home,
     LinkMessage,
     Pressure,
@@ -134,8 +133,7 @@ class Vehicle:
             self._altitude.restart()
             self._range = None
             self._unix_minus_local_ns = None
-        else:
-            assert isinstance(message, Heartbeat)  # says no more than that it came
+        # Anything else says no more here than that it came.
 
     def _take_pressure(self, message: Pressure) -> None:
         self._altitude.add_pressure(message.at_ns, message.pressure_hpa)
