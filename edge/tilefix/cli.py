@@ -20,6 +20,7 @@ COMMANDS = {
     "engine": ("tilefix.engine.command", "quantize a model, build a TensorRT engine of it"),
     "calibrate": ("tilefix.calibration.command", "estimate mount, field of view, latency and map offset from a flight"),
     "flight": ("tilefix.flightlogs", "make a flight folder from a video and an autopilot log"),
+    "link-key": ("tilefix.links.keycommand", "make the key of a signed MAVLink link"),
 }
 
 
