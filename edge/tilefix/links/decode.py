@@ -7,14 +7,13 @@ a float, one of PX4 holds an integer's own four bytes.
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Callable
 from typing import Any
 
 from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
 from tilefix.camera import carrier_deg, rotation_deg, rotation_of
-from tilefix.links.encode import INTEGER_LAYOUTS
+from tilefix.links import parametercoding
 from tilefix.links.messages import (
     Airframe,
     Attitude,
@@ -141,11 +140,9 @@ class Decoder:
         return RcChannels(self._local_ns(message.time_boot_ms, now_ns), known)
 
     def _parameter(self, message: Any, now_ns: int) -> LinkMessage | None:
-        value = float(message.param_value)
-        layout = INTEGER_LAYOUTS.get(message.param_type)
-        if self.kind is AutopilotKind.PX4 and layout is not None:
-            value = float(struct.unpack(layout, struct.pack("<f", value))[0])
-        return Parameter(now_ns, message.param_id, value) if math.isfinite(value) and message.param_id else None
+        bytewise = self.kind is AutopilotKind.PX4
+        value = parametercoding.decode(message.param_value, message.param_type, bytewise=bytewise)
+        return None if value is None or not message.param_id else Parameter(now_ns, message.param_id, value)
 
     def _local_ns(self, boot_ms: int, now_ns: int) -> int:
         """When it was measured; never later than now, and not earlier than a second ago."""

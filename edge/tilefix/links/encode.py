@@ -7,13 +7,13 @@ learns one offset for all of them.
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Sequence
 from typing import Any
 
 from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
 from tilefix.camera import rotation_deg
+from tilefix.links import parametercoding
 from tilefix.links.messages import AutopilotKind
 from tilefix.links.reports import (
     EstimateReport,
@@ -25,15 +25,6 @@ from tilefix.links.reports import (
     Severity,
 )
 
-# How PX4 writes an integer parameter into the four bytes of a float.
-INTEGER_LAYOUTS = {
-    mavlink.MAV_PARAM_TYPE_UINT8: "<Bxxx",
-    mavlink.MAV_PARAM_TYPE_INT8: "<bxxx",
-    mavlink.MAV_PARAM_TYPE_UINT16: "<Hxx",
-    mavlink.MAV_PARAM_TYPE_INT16: "<hxx",
-    mavlink.MAV_PARAM_TYPE_UINT32: "<I",
-    mavlink.MAV_PARAM_TYPE_INT32: "<i",
-}
 _TEXT_BYTES = 50
 _NAME_BYTES = 10
 _UNKNOWN_ANGLE_VARIANCE = math.pi * math.pi
@@ -177,18 +168,10 @@ def read_parameter(vehicle: tuple[int, int], name: str) -> Any:
     return mavlink.MAVLink_param_request_read_message(*vehicle, name.encode("ascii", "replace"), -1)
 
 
-def set_parameter(vehicle: tuple[int, int], name: str, value: float, kind: int) -> Any:
-    """PARAM_SET; `kind`: its MAV_PARAM_TYPE, of an integer its own bytes are sent. `None` for a value that it cannot
-    hold."""
-    layout = INTEGER_LAYOUTS.get(kind)
-    if layout is not None:
-        if value != round(value):
-            return None
-        try:
-            value = struct.unpack("<f", struct.pack(layout, round(value)))[0]
-        except struct.error:
-            return None
-    return mavlink.MAVLink_param_set_message(*vehicle, name.encode("ascii", "replace"), value, kind)
+def set_parameter(vehicle: tuple[int, int], name: str, value: float, kind: int, *, bytewise: bool) -> Any:
+    """PARAM_SET. Raises `ValueError` for a value that its type, `kind`, cannot hold."""
+    field = parametercoding.encode(value, kind, bytewise=bytewise)
+    return mavlink.MAVLink_param_set_message(*vehicle, name.encode("ascii", "replace"), field, kind)
 
 
 def _diagonal(first: Sequence[float], rest: float) -> list[float]:

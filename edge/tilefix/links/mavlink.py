@@ -213,8 +213,10 @@ class MavlinkLink:
         kind = self._parameter_types.get(name) if of_px4 else mavlink.MAV_PARAM_TYPE_REAL32
         if self._vehicle is None or kind is None:
             return False
-        message = encode.set_parameter(self._vehicle, name, value, kind)
-        return message is not None and self._send(message)
+        try:
+            return self._send(encode.set_parameter(self._vehicle, name, value, kind, bytewise=of_px4))
+        except ValueError:
+            return False
 
     def send_heartbeat(self, state: HealthState) -> bool:
         """Sends HEARTBEAT as an onboard computer without an autopilot."""
