@@ -300,3 +300,49 @@ def test_the_jetson_linux_release_is_read(tmp_path: Path) -> None:
     assert l4t_release(file) == "36.4.3"
     file.write_text("something else\nmore")
     assert l4t_release(file) == "something else"
+
+
+def config_of(folder: Path, engine: Path, onnx: Path) -> Path:
+    config = folder / "tilefix.toml"
+    config.write_text(
+        f'[map]\npath = "map"\n[model]\npath = "{engine}"\nonnx = "{onnx}"\n[camera]\nsource = "folder:x"\nwidth = 64\n'
+        'height = 64\nhfov_deg = 70\n[link]\nurl = "udpin:127.0.0.1:1"\n'
+    )
+    return config
+
+
+def test_ensure_builds_what_is_missing_and_leaves_what_fits(
+    model: Path, trt: FakeTensorRT, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = tmp_path / "state" / "small.engine"
+    config = config_of(tmp_path, engine, model)
+    assert main(["engine", "ensure", "--config", str(config)]) == 0
+    assert "built" in capsys.readouterr().out.splitlines()[-1]
+    before = engine.stat().st_mtime_ns
+    assert main(["engine", "ensure", "--config", str(config)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"{engine}: fits this machine"
+    assert engine.stat().st_mtime_ns == before
+
+
+def test_ensure_builds_anew_for_another_tensorrt_and_keeps_what_it_cannot_replace(
+    model: Path, trt: FakeTensorRT, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = tmp_path / "state" / "small.engine"
+    config = config_of(tmp_path, engine, model)
+    assert main(["engine", "ensure", "--config", str(config)]) == 0
+    fake_machine(monkeypatch, version="10.7.0")
+    assert main(["engine", "ensure", "--config", str(config)]) == 0
+    said = capsys.readouterr().out
+    assert "10.3.0 at its build, 10.7.0 here" in said
+    assert read_fingerprint(engine).runtime_version == "10.7.0"
+    other = small_model(tmp_path, patch_px=96, name="other")  # the held-out patches are none for this one
+    assert main(["engine", "ensure", "--config", str(config_of(tmp_path, engine, other))]) == 2
+    assert read_fingerprint(engine).runtime_version == "10.7.0"
+    assert files(engine.parent) >= {"small.engine", "small.json", "small.engine.json"}
+
+
+def test_ensure_does_nothing_without_an_engine_in_the_configuration(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["engine", "ensure", "--config", str(config_of(tmp_path, model, model))]) == 0
+    assert "nothing to build" in capsys.readouterr().out

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from tilefix.engine.buildcommand import configure_build, configure_inspect
+from tilefix.engine.ensure import configure_ensure
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="engine_command", required=True, metavar="COMMAND")
     _configure_quantize(commands.add_parser("quantize", help="an int8 ONNX file of a model, for every runtime"))
     configure_build(commands.add_parser("build", help="a TensorRT engine of a model, for this machine's GPU"))
+    configure_ensure(commands.add_parser("ensure", help="build the engine that a configuration names, where need be"))
     configure_inspect(commands.add_parser("inspect", help="what an engine was built for, and its layers"))
 
 

@@ -39,10 +39,13 @@ class MapSettings:
 @dataclass(frozen=True)
 class ModelSettings:
     """`path`: the model's .onnx, .engine or .json file; the shipped one by default. `provider`: see
-    `tilefix.embedders.open_embedder`."""
+    `tilefix.embedders.open_embedder`. `onnx`, `precision`: what `tilefix engine ensure` builds an .engine of, the
+    shipped model by default, and how."""
 
     path: Path | None = None
     provider: str = chosen(*PROVIDERS)
+    onnx: Path | None = None
+    precision: str = chosen("fp16", "int8")
 
 
 @dataclass(frozen=True)
