@@ -37,13 +37,14 @@ def code_hash() -> str:
     """A hash of what decides, the localizer and all that it imports: answers of other code are not taken for its."""
     folder = Path(tilefix.__file__).parent
     texts: dict[str, str] = {}
-    ahead = ["localizer"]
+    ahead = ["localization.localizer"]
     while ahead:
         name = ahead.pop()
         if name not in texts and name not in NO_DECISION:
-            files = sorted((folder / name).glob("*.py")) or [folder / f"{name}.py"]
-            texts[name] = "".join(file.read_text(encoding="utf-8") for file in files)
-            ahead += re.findall(r"^from tilefix\.(\w+) import", texts[name], re.MULTILINE)
+            path = folder / name.replace(".", "/")
+            file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+            texts[name] = file.read_text(encoding="utf-8")
+            ahead += re.findall(r"^from tilefix\.([\w.]+) import", texts[name], re.MULTILINE)
     return hashlib.sha256("".join(texts[name] for name in sorted(texts)).encode()).hexdigest()[:16]
 
 

@@ -16,6 +16,9 @@ WINDOW_PX = 72  # half side of the tracking window: wide enough to know what a w
 RETRY_SHARE = 0.75  # of the usual correlation: below it, heading and height errors are tried out again
 TURN_PROBE_DEG, SCALE_PROBE = 3.0, 0.03
 GAIN = 0.6  # of one probe
+# Of the view's side: a vehicle that moves less from frame to frame sees the same ground again, and what was found on
+# the fine pixels errs alike.
+SAME_VIEW_SHARE = 0.015
 PROBE_MEMORY = 0.1  # share of the newest probe in their running mean square
 
 
@@ -37,6 +40,7 @@ class Follower:
         self._cell_m = cell_m
         self.usual_correlation = 0.0
         self._probe = 0
+        self._refines = True
         # Mean squares of what the probes said.
         self._turn2, self._scale2 = TURN_PROBE_DEG**2, SCALE_PROBE**2
 
@@ -53,6 +57,7 @@ class Follower:
     def begin(self, correlation: float) -> None:
         """Tracking starts with a match that correlates so well."""
         self.usual_correlation = correlation
+        self._refines = True
 
     def window(self, seen: Look, east_m: float, north_m: float) -> Surface:
         """Scores around the vehicle's place."""
@@ -73,6 +78,14 @@ class Follower:
             if trial is not None and trial.peak.correlation > peak.correlation:
                 return Match(trial.peak, trial.turn_deg, trial.scale)
         return Match(peak)
+
+    def due(self, seen: Look, moved_m: float) -> tuple[bool, bool]:
+        """(refine, probe): whether to refine this match, and whether to probe for errors. Either costs as much as the
+        match itself, so they take turns while the view hardly changes. `moved_m`: since the frame before."""
+        if seen.fine is None or moved_m > SAME_VIEW_SHARE * math.sqrt(seen.view.area_m2):
+            return True, True
+        self._refines = not self._refines
+        return self._refines, not self._refines
 
     def matched(self, peak: Peak) -> None:
         """The match was taken in."""

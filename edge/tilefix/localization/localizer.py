@@ -48,6 +48,7 @@ from tilefix.types import (
 __all__ = ["Localizer", "LocalizerSettings"]
 
 FARTHEST2 = 16.0  # squared Mahalanobis distance of a match from where the motion leads
+DOUBTED_FRAMES = 3  # fine matches as far off as that; one more is believed
 WRONG_SHARE = 0.25  # of the way since a match that a heading gone wrong by 15 degrees leads astray
 OUTVOTED_M = 200.0  # flown while another place seemed right: then the one before was not
 
@@ -89,6 +90,7 @@ class Localizer:
         self._matched_ns = 0
         self._frame_s = 0.0
         self._bias_sigma_m = 0.0
+        self._doubted = 0  # fine matches in a row that lay where the motion did not lead
         self._turn_deg, self._scale = 0.0, 1.0
         self._has_prior = False
         self._reason: Reason | None = Reason.NO_FRAME
@@ -295,11 +297,14 @@ class Localizer:
         if offset.distance2(*self._offset_of(seen, match.peak), match.peak.covariance_m2) > FARTHEST2:
             return Reason.IMPLAUSIBLE_JUMP
         self._correct(seen, match.turn_deg, match.scale)
-        peak = refined(seen, match.peak, match.turn_deg, match.scale)
-        offset.observe(*self._offset_of(seen, peak), peak.covariance_m2)
-        self._follower.matched(peak)
+        refine, probe = self._follower.due(seen, math.hypot(*self._odometry.velocity_mps) * self._frame_s)
+        jumped = (match.turn_deg, match.scale) != (0.0, 1.0)
+        if refine or jumped:
+            peak = self._plausible(seen, refined(seen, match.peak, match.turn_deg, match.scale), match.peak)
+            offset.observe(*self._offset_of(seen, peak), peak.covariance_m2)
+        self._follower.matched(match.peak)
         self._matched(seen)
-        if (match.turn_deg, match.scale) == (0.0, 1.0):
+        if probe and not jumped:
             turn_deg, scale = self._follower.probe(seen, match.peak)
             self._turn_deg = wrapped_deg(self._turn_deg + turn_deg)
             self._scale *= scale
@@ -308,6 +313,16 @@ class Localizer:
         # Tracking leaves time to get ready for the day that the place is lost.
         seen.correlator.warm(seen.template)
         return None
+
+    def _plausible(self, seen: Look, fine: Peak, coarse: Peak) -> Peak:
+        """The fine peak, or the coarse one while the fine one lies where the motion does not lead. A few such in a row
+        are believed: then it is the place that was off."""
+        assert self._offset is not None
+        if self._offset.distance2(*self._offset_of(seen, fine), fine.covariance_m2) <= FARTHEST2:
+            self._doubted = 0
+            return fine
+        self._doubted += 1
+        return coarse if self._doubted <= DOUBTED_FRAMES else fine
 
     def _offset_of(self, seen: Look, peak: Peak) -> tuple[float, float]:
         """From odometry to the place that a peak means."""
