@@ -19,6 +19,7 @@ COMMANDS = {
     "selftest": ("tilefix.service.selftest", "try engine, map, disk, camera and link on the ground"),
     "engine": ("tilefix.engine.command", "quantize a model, build a TensorRT engine of it"),
     "calibrate": ("tilefix.calibration.command", "estimate mount, field of view, latency and map offset from a flight"),
+    "update": ("tilefix.update.command", "install a version, map or model beside what runs, with a way back"),
     "flight": ("tilefix.flightlogs", "make a flight folder from a video and an autopilot log"),
     "link-key": ("tilefix.links.keycommand", "make the key of a signed MAVLink link"),
 }

@@ -8,7 +8,8 @@
     ├── FlightError               a flight folder, a flight log or a video
     ├── MissionError              a ground station's waypoint file: names the line
     ├── CameraError               a camera that cannot be opened (one that vanishes is retried, not raised)
-    └── LinkError                 an autopilot link that cannot be opened
+    ├── LinkError                 an autopilot link that cannot be opened
+    └── UpdateError               a version that cannot be installed, switched or taken back
 
 In flight nothing is raised for doubt: a frame without a position is a `NoFix` with its `Reason`.
 """
@@ -60,3 +61,7 @@ class CameraError(TilefixError):
 
 class LinkError(TilefixError):
     """An autopilot link cannot be opened."""
+
+
+class UpdateError(TilefixError):
+    """A version, map or model cannot be installed, switched or taken back."""

@@ -116,3 +116,18 @@ def test_a_daemon_tells_of_its_turns_and_of_its_end(manager: socket.socket) -> N
     assert lines[0] == "READY=1"
     assert lines[-1] == "STOPPING=1"
     supervisor.close()
+
+
+def test_what_served_for_half_a_minute_without_a_fault_is_proved_once(manager: socket.socket) -> None:
+    proved: list[int] = []
+    supervisor = Supervisor(environment(manager), proved=lambda: proved.append(1))
+    states = [*[HealthState.BOOT] * 60, *[HealthState.STANDBY] * 20, HealthState.CRITICAL, *[HealthState.ACTIVE] * 30]
+    for second, state in enumerate(states):
+        supervisor.turned(second * S, state)
+        heard(manager)
+    assert proved == []
+    for second in range(len(states), len(states) + 40):
+        supervisor.turned(second * S, HealthState.ACTIVE)
+        heard(manager)
+    assert proved == [1]
+    supervisor.close()

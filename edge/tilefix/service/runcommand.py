@@ -16,6 +16,9 @@ from tilefix.service.assembly import assemble, map_warnings, open_localizer
 from tilefix.service.config import load_config
 from tilefix.service.supervisor import Supervisor
 from tilefix.timing import MonotonicClock
+from tilefix.update.trial import end_trial
+
+_logger = logging.getLogger(__name__)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -49,10 +52,20 @@ def _fly(args: argparse.Namespace) -> int:
             signal.signal(number, lambda *_: stop.set())
         record = args.record or config.record.path
         with (
-            closing(Supervisor()) as supervisor,
+            closing(Supervisor(proved=_end_trial)) as supervisor,
             assemble(
                 config, localizer, MonotonicClock(), record=record, warnings=warnings, supervisor=supervisor
             ) as daemon,
         ):
             daemon.run(stop)
     return 0
+
+
+def _end_trial() -> None:
+    """What an update brought has served well: it stays. The state folder is the service manager's."""
+    state = os.environ.get("STATE_DIRECTORY")
+    if state:
+        try:
+            end_trial(Path(state))
+        except OSError:
+            _logger.exception("the trial of the last update could not be ended")

@@ -9,19 +9,23 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from tilefix.links.messages import HealthState
 
 # systemd kills what it has not heard of for WATCHDOG_USEC; a third leaves room for two lost turns.
 _FEEDS_PER_PERIOD = 3
+PROVED_AFTER_NS = 30_000_000_000
 
 
 class Supervisor:
     """Tells systemd, where there is one: without NOTIFY_SOCKET every call does nothing."""
 
-    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
-        """`environment`: where NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID are read; the process's by default."""
+    def __init__(
+        self, environment: Mapping[str, str] | None = None, *, proved: Callable[[], None] | None = None
+    ) -> None:
+        """`environment`: where NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID are read; the process's by default.
+        `proved`: called once, when the service looked at pictures for `PROVED_AFTER_NS` without a fault."""
         told = os.environ if environment is None else environment
         self._address = _address(told.get("NOTIFY_SOCKET", ""))
         self._socket: socket.socket | None = None
@@ -33,6 +37,8 @@ class Supervisor:
         self.period_ns = int(period_us) * 1000 if period_us.isdigit() else 0
         self._fed_ns: int | None = None
         self._state: HealthState | None = None
+        self._proved = proved
+        self._serving_since_ns: int | None = None
 
     def turned(self, now_ns: int, state: HealthState) -> None:
         """A turn of the loop is complete: ready with the first one, the watchdog fed when due, a new state told."""
@@ -46,6 +52,14 @@ class Supervisor:
         if lines and self._tell(lines):
             self._state = state
             self._fed_ns = now_ns if feed else self._fed_ns
+        self._prove(now_ns, serving=state in (HealthState.STANDBY, HealthState.ACTIVE))
+
+    def _prove(self, now_ns: int, *, serving: bool) -> None:
+        if not serving or self._serving_since_ns is None:
+            self._serving_since_ns = now_ns if serving else None
+        elif self._proved is not None and now_ns - self._serving_since_ns >= PROVED_AFTER_NS:
+            proved, self._proved = self._proved, None
+            proved()
 
     def stopping(self) -> None:
         """The service was told to stop, or has nothing left to look at."""

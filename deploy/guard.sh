@@ -1,0 +1,55 @@
+#!/bin/sh
+# Runs before each start of the service, as root. Counts the starts of what is on trial after an update; when one too
+# many was needed, switches every slot back to the version before. Stands apart from the versions, in plain sh, so that
+# no version can break it. The file: see tilefix/update/trial.py.
+set -eu
+
+STATE=${STATE_DIRECTORY:-/var/lib/tilefix}
+MOST_STARTS=3
+trial=$STATE/trial
+
+[ -f "$trial" ] || exit 0
+
+starts=$(sed -n 's/^starts \([0-9]*\)$/\1/p' "$trial")
+if [ -z "$starts" ]; then
+    echo "guard: $trial is no list of what is on trial; left alone" >&2
+    exit 0
+fi
+
+put() { # TEXT FILE: whole or not at all
+    printf '%s' "$1" >"$2.partial"
+    sync "$2.partial"
+    mv "$2.partial" "$2"
+    sync "$STATE"
+}
+
+# An update that was cut off between two slots, or taking back that was: what fits together is what was before.
+whole=yes
+while read -r word folder version _; do
+    [ "$word" = slot ] || continue
+    [ "$(readlink "$folder/current" || true)" = "versions/$version" ] || whole=no
+done <"$trial"
+
+if [ "$whole" = yes ] && [ "$starts" -lt "$MOST_STARTS" ]; then
+    rest=$(sed 1d "$trial")
+    put "starts $((starts + 1))
+$rest
+" "$trial"
+    exit 0
+fi
+
+while read -r word folder version before; do
+    [ "$word" = slot ] || continue
+    now=$(readlink "$folder/current" || true)
+    if [ "$now" != "versions/$version" ] || [ "$before" = - ]; then continue; fi
+    if [ ! -f "$folder/versions/$before/.complete" ]; then
+        echo "guard: $folder: $before is gone, $version stays" >&2
+        continue
+    fi
+    ln -sfn "versions/$before" "$folder/.current.new"
+    mv -T "$folder/.current.new" "$folder/current"
+    sync "$folder"
+    echo "guard: $folder: $version did not serve well, back to $before" >&2
+done <"$trial"
+rm -f "$trial"
+sync "$STATE"
