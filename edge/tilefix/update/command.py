@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -50,6 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0 when the new versions are in use (and, with the service running, proved), 1 when they were taken back."""
+    os.umask(0o022)  # the service reads what root puts there
     if args.status:
         return _status(args.software, args.state)
     with _alone(args.state):
