@@ -187,6 +187,8 @@ def _receiver(message: Any, now_ns: int) -> LinkMessage | None:
         vertical_sigma_m=message.v_acc / 1e3 or None,
         velocity_north_mps=None if speed is None else speed * math.cos(course),
         velocity_east_mps=None if speed is None else speed * math.sin(course),
+        satellites=None if message.satellites_visible == 255 else message.satellites_visible,
+        hdop=None if message.eph == 65535 else message.eph / 100.0,
     )
 
 

@@ -95,7 +95,8 @@ class Pressure:
 @dataclass(frozen=True, slots=True)
 class GnssReceiver:
     """What the receiver itself says (never the autopilot's estimate). Position, height and velocity are `None`
-    where it does not know them; `amsl_m` above mean sea level; accuracies are one sigma."""
+    where it does not know them; `amsl_m` above mean sea level; accuracies are one sigma. `hdop`: horizontal dilution of
+    precision."""
 
     at_ns: int
     fix_type: int
@@ -106,6 +107,8 @@ class GnssReceiver:
     vertical_sigma_m: float | None = None
     velocity_north_mps: float | None = None
     velocity_east_mps: float | None = None
+    satellites: int | None = None
+    hdop: float | None = None
 
     @property
     def good(self) -> bool:
