@@ -106,6 +106,8 @@ field() { "$PYTHON" -s -E -c 'import json, sys; print(json.loads(sys.argv[1])[sy
 
 # Exits with 0 when the interpreter of the version in folder $1 imports what flies.
 imports() {
+    # ONNX Runtime reports to its maker otherwise; tilefix sets it for itself.
+    local -x ORT_DISABLE_TELEMETRY=1
     "$1/venv/bin/python" -s -E -c 'import cv2, faiss, numpy, onnxruntime, pymavlink.mavutil, pyproj, tilefix.cli' &&
         "$1/venv/bin/tilefix" --version >/dev/null
 }

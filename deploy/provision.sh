@@ -208,8 +208,8 @@ put_map() {
     act rm -rf "$slot/versions/$version"
     act mkdir -p "$slot/versions/$version"
     act cp -r "$1/." "$slot/versions/$version"
-    act touch "$slot/versions/$version/.complete"
     act sync
+    act touch "$slot/versions/$version/.complete"
     act ln -s "versions/$version" "$slot/current"
 }
 
