@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from support.captures import HEIGHT, WIDTH, FakeVideoCapture, picture
+from support.captures import HEIGHT, WIDTH, FakeVideoCapture, FrameSender, picture
 from support.rtsp import RtspServer
 from tilefix.cameras import CameraRequest, open_camera
 from tilefix.cameras.capture import open_gstreamer, open_v4l2
@@ -57,7 +57,12 @@ def _rtsp(_: Path, stack: ExitStack) -> FrameSource:
     return open_camera(server.url, REQUEST, CLOCK)
 
 
-@pytest.fixture(params=[_folder, _video, _v4l2, _gstreamer, _rtsp], ids=lambda opener: opener.__name__[1:])
+def _unix(folder: Path, stack: ExitStack) -> FrameSource:
+    stack.enter_context(FrameSender(folder / "camera.sock", [picture(i) for i in range(COUNT)]))
+    return open_camera("unix:camera.sock", CameraRequest(WIDTH, HEIGHT, rate_hz=100.0, base=folder), CLOCK)
+
+
+@pytest.fixture(params=[_folder, _video, _v4l2, _gstreamer, _rtsp, _unix], ids=lambda opener: opener.__name__[1:])
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FrameSource]:
     opener: Opener = request.param
     with ExitStack() as stack:

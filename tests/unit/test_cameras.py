@@ -63,7 +63,7 @@ def test_what_is_no_camera_is_refused_with_the_choices(source: str) -> None:
 
 
 def test_the_table_names_every_scheme_of_the_docstring() -> None:
-    assert set(BACKENDS) == {"folder", "video", "v4l2", "rtsp", "gstreamer"}
+    assert set(BACKENDS) == {"folder", "video", "v4l2", "rtsp", "gstreamer", "unix"}
 
 
 def test_a_folder_gives_each_picture_once_in_order_and_ends(tmp_path: Path) -> None:

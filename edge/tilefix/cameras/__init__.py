@@ -5,6 +5,7 @@ video:flight.mp4                        a video file
 v4l2:/dev/video0                        a USB or CSI camera
 rtsp://192.168.1.20/stream              an RTSP camera
 gstreamer:nvarguscamerasrc ! ... ! appsink   a pipeline, for an OpenCV that was built with GStreamer
+unix:/run/camera.sock                   another process of this machine, such as tools/sitl_camera.py
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ BACKENDS = {
     "v4l2": ("tilefix.cameras.capture", "open_v4l2"),
     "rtsp": ("tilefix.cameras.capture", "open_rtsp"),
     "gstreamer": ("tilefix.cameras.capture", "open_gstreamer"),
+    "unix": ("tilefix.cameras.unixsocket", "open_unix"),
 }
 
 

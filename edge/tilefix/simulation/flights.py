@@ -179,11 +179,19 @@ def exposure_of(plan: FlightPlan, motion: Motion) -> Exposure:
     """The exposure with the motion that the picture makes during it: a nadir camera, image top towards the nose."""
     if plan.exposure_ms == 0.0:
         return plan.exposure
-    yaw = math.radians(motion.yaw_deg + plan.mount.yaw_deg)
-    px_per_m = plan.camera.fx / plan.agl_m * plan.exposure_ms / 1000.0
+    smear_px = smeared_px(motion, plan.camera, plan.mount, plan.agl_m, plan.exposure_ms)
+    return replace(plan.exposure, motion_px=smear_px)
+
+
+def smeared_px(
+    motion: Motion, camera: CameraModel, mount: Mount, agl_m: float, exposure_ms: float
+) -> tuple[float, float]:
+    """The path (x, y) of the ground in the picture of a nadir camera during an exposure."""
+    yaw = math.radians(motion.yaw_deg + mount.yaw_deg)
+    px_per_m = camera.fx / agl_m * exposure_ms / 1000.0
     right = motion.east_mps * math.cos(yaw) - motion.north_mps * math.sin(yaw)
     ahead = motion.east_mps * math.sin(yaw) + motion.north_mps * math.cos(yaw)
-    return replace(plan.exposure, motion_px=(-right * px_per_m, ahead * px_per_m))
+    return -right * px_per_m, ahead * px_per_m
 
 
 def _write_picture(path: Path, image: UInt8Array) -> None:
