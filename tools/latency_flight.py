@@ -21,9 +21,10 @@ from tilefix.errors import TilefixError
 from tilefix.flights.flight import Flight, FlightRow
 from tilefix.geodesy import LocalFrame
 from tilefix.pictures import read_picture
+from tilefix.simulation.acceptance.gnss import FIX_3D, GpsInput
+from tilefix.simulation.acceptance.verdicts import Verdict
 from tilefix.simulation.autopilot import SimulatedAutopilot
 from tilefix.simulation.flying import TICK_NS, AutopilotSettings, Flying
-from tilefix.simulation.receiver import GpsInput, Verdict
 from tilefix.simulation.vehicle import Course, Motion, SimulatedVehicle
 from tilefix.timing import StageTimer
 from tilefix.types import Frame, UInt8Array, VehicleState
@@ -152,7 +153,7 @@ class FlightOnRails(Flying):
 
     def take_position(self, given: GpsInput) -> Verdict:
         """It is not steered: counts only."""
-        return self.receiver.take(given, self.now_s, aligned=True, needed=True)
+        return self.tally.note(Verdict.FUSED if given.fix_type >= FIX_3D else Verdict.NO_FIX)
 
 
 class NotingAutopilot(SimulatedAutopilot):
@@ -161,7 +162,7 @@ class NotingAutopilot(SimulatedAutopilot):
     def __init__(self, flight: FlightOnRails, capacity: int) -> None:
         course = Course([(0.0, 0.0), (0.0, 1.0)], 1.0)
         super().__init__(flight.vehicle, course, flight.frame, start_ns=flight.start_ns, seed=0)
-        self.flight = flight
+        self.fly(flight)
         self._reader = mavlink.MAVLink(None)
         self._reader.robust_parsing = True
         self.positions = np.zeros((capacity, 2), np.int64)

@@ -8,10 +8,12 @@ import pytest
 from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
 from tilefix.geodesy import LocalFrame
+from tilefix.links.messages import Airframe
+from tilefix.simulation.acceptance.firmware import Firmware
+from tilefix.simulation.acceptance.verdicts import Flaw, Verdict
 from tilefix.simulation.autopilot import SimulatedAutopilot
 from tilefix.simulation.flying import AutopilotSettings
 from tilefix.simulation.live import LiveAutopilot
-from tilefix.simulation.receiver import Flaw, Verdict
 from tilefix.simulation.vehicle import Course, SimulatedVehicle
 
 START_NS = 5_000_000_000
@@ -149,6 +151,7 @@ def test_without_help_it_gives_up_as_a_real_one_does():
     lost = bench.run(11.0)
     assert _of(lost, "EKF_STATUS_REPORT")[-1].flags == 0x00A5
     assert [text.text for text in _of(lost, "STATUSTEXT")] == [
+        "EKF variance",
         "EKF Failsafe: changed to LAND Mode",
         "EKF3 IMU0 stopped aiding",
     ]
@@ -160,12 +163,12 @@ def test_without_help_it_gives_up_as_a_real_one_does():
 def test_fed_well_it_flies_on_within_metres():
     bench = Bench()
     bench.run(10.0, Bench.position)
-    assert bench.flight.receiver.verdicts == {Verdict.SPARE: 100}
+    assert bench.flight.tally.verdicts == {Verdict.SPARE: 100}
     bench.flight.gnss_denied = True
     errors = []
     bench.run(90.0, lambda b: (b.position(), errors.append(b.error_m())))
     assert not bench.flight.landing
-    assert bench.flight.receiver.verdicts[Verdict.FUSED] == 900
+    assert bench.flight.tally.verdicts[Verdict.FUSED] == 900
     assert sorted(errors)[len(errors) // 2] < 1.5
     assert max(errors) < 6.0
     moved = math.dist((0, 0), (bench.flight.vehicle.motion.east_m, bench.flight.vehicle.motion.north_m))
@@ -180,22 +183,156 @@ def test_a_wrong_feed_flies_it_wrong():
     assert bench.error_m() == pytest.approx(15.0, abs=3.0)
 
 
-def test_without_velocity_it_is_fused_as_standing_still():
+def test_without_velocity_a_moving_copter_lands_at_once():
     bench = Bench()
-    bench.run(10.0, Bench.position)
+    without = 8 | 16
+    bench.run(10.0, lambda b: b.position(ignored=without))
     bench.flight.gnss_denied = True
-    bench.run(5.0, lambda b: b.position(ignored=8 | 16))
-    assert bench.flight.receiver.flaws[Flaw.NO_VELOCITY] > 0
-    believed, true = bench.flight.estimator.velocity, bench.flight.vehicle.motion
-    assert math.dist(believed, (true.east_mps, true.north_mps)) > 1.0
+    heard = bench.run(3.0, lambda b: b.position(ignored=without))
+    assert bench.flight.tally.flaws[Flaw.VELOCITY_GATED] > 0
+    assert bench.flight.landing
+    assert "EKF variance" in [text.text for text in _of(heard, "STATUSTEXT")]
 
 
-def test_a_slow_feed_does_not_save_it():
+def test_a_slow_feed_flies_but_does_not_arm():
     bench = Bench()
-    bench.run(10.0, Bench.position)
+    bench.run(10.0, Bench.position, period_s=0.5)
+    assert bench.flight.nav.arming_failures(bench.flight.vehicle.motion) == ["GPS 2: not healthy"]
     bench.flight.gnss_denied = True
     bench.run(12.0, Bench.position, period_s=0.5)
+    assert bench.flight.tally.flaws[Flaw.SLOW] > 20
+    assert not bench.flight.landing
+
+
+def _text(messages):
+    return [message.text for message in _of(messages, "STATUSTEXT")]
+
+
+def test_it_tells_what_it_is():
+    for firmware, version, kind in (
+        (Firmware(version=(4, 5, 5)), 0x040505FF, mavlink.MAV_TYPE_QUADROTOR),
+        (Firmware(airframe=Airframe.PLANE, version=(4, 7, 0), development=True), 0x04070000, 1),
+    ):
+        bench = Bench(firmware=firmware)
+        bench.send(_command(mavlink.MAV_CMD_REQUEST_MESSAGE, 148))
+        heard = bench.run(1.0)
+        assert _of(heard, "AUTOPILOT_VERSION")[0].flight_sw_version == version
+        assert _of(heard, "HEARTBEAT")[0].type == kind
+
+
+def test_parameters_are_read_and_set_and_unknown_ones_are_silence():
+    bench = Bench()
+    for name in (b"GPS2_TYPE", b"GPS_TYPE2"):
+        bench.send(mavlink.MAVLink_param_request_read_message(1, 1, name, -1))
+    bench.send(mavlink.MAVLink_param_set_message(1, 1, b"GPS_AUTO_SWITCH", 0.0, 9))
+    values = {one.param_id: one.param_value for one in _of(bench.run(0.1), "PARAM_VALUE")}
+    assert values == {"GPS2_TYPE": 14.0, "GPS_AUTO_SWITCH": 0.0}
+    bench.send(mavlink.MAVLink_param_request_list_message(1, 1))
+    listed = _of(bench.run(0.1), "PARAM_VALUE")
+    assert len(listed) == listed[0].param_count
+
+
+def test_it_forces_the_second_receiver_when_told():
+    """A receiver that is pulled away slowly is followed, until the fed one is made the first."""
+    bench = Bench()
+    bench.run(5.0, Bench.position)
+    bench.flight.own.spoof(100.0, 0.0, over_s=60.0)
+    heard = bench.run(40.0, Bench.position)
+    raw = _of(heard, "GPS_RAW_INT")[-1]
+    east_m, _ = FRAME.to_local(raw.lat / 1e7, raw.lon / 1e7)
+    assert east_m - bench.flight.vehicle.motion.east_m == pytest.approx(67.0, abs=5.0)
+    assert bench.error_m() > 50.0
+    for name, value in ((b"GPS_AUTO_SWITCH", 0.0), (b"GPS_PRIMARY", 1.0)):
+        bench.send(mavlink.MAVLink_param_set_message(1, 1, name, value, 9))
+    bench.run(5.0, Bench.position)
+    assert bench.error_m() < 3.0
+    bench.flight.own.clear()
+    assert bench.flight.own.spoofed_m == (0.0, 0.0)
+
+
+def test_a_jammed_receiver_has_no_steady_fix():
+    bench = Bench()
+    bench.run(5.0)
+    bench.flight.own.jam()
+    fixes = [raw.fix_type for raw in _of(bench.run(60.0), "GPS_RAW_INT")]
+    assert set(fixes) == {1, 3}
+    assert fixes[:4] == [1, 1, 1, 1]
+
+
+def test_it_arms_only_once_both_receivers_are_good():
+    bench = Bench(armed=False)
+    arm = _command(mavlink.MAV_CMD_COMPONENT_ARM_DISARM, 1)
+    bench.send(arm)
+    heard = bench.run(1.0)
+    assert [ack.result for ack in _of(heard, "COMMAND_ACK")] == [mavlink.MAV_RESULT_FAILED]
+    assert _text(heard)[0] == "Arm: GPS 2: Bad fix"
+    heard = bench.run(50.0, Bench.position)
+    assert _of(heard, "HEARTBEAT")[-1].base_mode & mavlink.MAV_MODE_FLAG_SAFETY_ARMED == 0
+    assert "EKF3 IMU0 is using GPS" in _text(heard)
+    bench.send(arm)
+    heard = bench.run(2.0, Bench.position)
+    assert [ack.result for ack in _of(heard, "COMMAND_ACK")] == [0]
+    assert _of(heard, "HEARTBEAT")[-1].base_mode & mavlink.MAV_MODE_FLAG_SAFETY_ARMED
+
+
+def test_a_reboot_forgets_origin_streams_and_time():
+    bench = Bench(armed=False)
+    bench.send(_command(mavlink.MAV_CMD_SET_MESSAGE_INTERVAL, 30, 20_000))
+    bench.run(50.0, Bench.position)
+    bench.send(mavlink.MAVLink_param_set_message(1, 1, b"VISO_TYPE", 1.0, 9))
+    assert bench.flight.nav.origin.place is not None
+    bench.send(_command(mavlink.MAV_CMD_PREFLIGHT_REBOOT_SHUTDOWN, 1))
+    heard = bench.run(1.0)
+    assert [ack.result for ack in _of(heard, "COMMAND_ACK")] == [0]
+    assert len(heard) < 40  # what it had to say before
+    assert bench.flight.parameters.effective("VISO_TYPE") == 1.0
+    heard = bench.run(4.0)
+    assert _of(heard, "ATTITUDE")[0].time_boot_ms < 3_000
+    assert len(_of(heard, "ATTITUDE")) < 20
+    bench.send(_command(mavlink.MAV_CMD_REQUEST_MESSAGE, 49))
+    assert [ack.result for ack in _of(bench.run(0.1), "COMMAND_ACK")] == [mavlink.MAV_RESULT_FAILED]
+
+
+def test_no_reboot_in_flight_unless_forced():
+    bench = Bench()
+    bench.send(_command(mavlink.MAV_CMD_PREFLIGHT_REBOOT_SHUTDOWN, 1))
+    assert [ack.result for ack in _of(bench.run(0.1), "COMMAND_ACK")] == [mavlink.MAV_RESULT_FAILED]
+    bench.autopilot.restart()
+    assert bench.run(1.9) == []
+    assert bench.run(1.0) != []
+
+
+def test_a_cut_link_carries_nothing_either_way():
+    bench = Bench()
+    bench.run(1.0)
+    bench.autopilot.link_cut = True
+    assert bench.run(3.0, Bench.position) == []
+    assert bench.flight.tally.verdicts == {}
+    bench.autopilot.link_cut = False
+    assert bench.run(1.0, Bench.position) != []
+
+
+def test_a_mode_that_needs_a_position_is_taken_only_with_one():
+    bench = Bench()
+    bench.run(5.0)
+    bench.flight.gnss_denied = True
+    bench.run(10.0)
     assert bench.flight.landing
+    guided = _command(mavlink.MAV_CMD_DO_SET_MODE, 1, 4)
+    bench.send(guided)
+    assert [ack.result for ack in _of(bench.run(0.1), "COMMAND_ACK")] == [mavlink.MAV_RESULT_FAILED]
+    bench.flight.gnss_denied = False
+    bench.run(5.0)
+    bench.send(guided)
+    assert [ack.result for ack in _of(bench.run(0.1), "COMMAND_ACK")] == [0]
+    assert not bench.flight.landing
+
+
+def test_channels_of_the_pilot():
+    bench = Bench()
+    bench.autopilot.telemetry.rc_pwm_us[6] = 1900
+    channels = _of(bench.run(1.0), "RC_CHANNELS")[-1]
+    assert (channels.chancount, channels.chan7_raw, channels.chan9_raw) == (8, 1900, 65535)
 
 
 def test_companions_and_noise_are_counted_and_survived():

@@ -170,8 +170,8 @@ def _autopilot(flown: Flown) -> dict[str, Any]:
     ]
     median_m, p95_m, most_m = np.percentile(errors_m, [50.0, 95.0, 100.0])
     return {
-        "verdicts": {verdict.name: count for verdict, count in flight.receiver.verdicts.items()},
-        "flaws": {flaw.name: count for flaw, count in flight.receiver.flaws.items()},
+        "verdicts": {verdict.name: count for verdict, count in flight.tally.verdicts.items()},
+        "flaws": {flaw.name: count for flaw, count in flight.tally.flaws.items()},
         "events": flight.events,
         "landed": flight.landing,
         "texts": flown.autopilot.texts,

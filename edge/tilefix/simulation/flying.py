@@ -1,24 +1,31 @@
-"""The stand-in's flight: vehicle, sensors, its own estimate, guidance and failsafes. No protocol, clock or thread.
+"""The stand-in's flight: vehicle, sensors, navigation, guidance. No protocol, clock or thread.
 
 It steers by its estimate: with GNSS by the receiver's noisy position, without by dead reckoning that drifts, and by
-positions given from outside once they pass `tilefix.simulation.receiver`. A wrong position makes it fly wrong.
+positions given from outside once they pass `tilefix.simulation.navigation`. A wrong position makes it fly wrong.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from tilefix.geodesy import LocalFrame
+from tilefix.simulation.acceptance.firmware import Firmware
+from tilefix.simulation.acceptance.gnss import FED_BY_MAVLINK, GpsInput
+from tilefix.simulation.acceptance.verdicts import Tally, Verdict
 from tilefix.simulation.estimator import Estimator
+from tilefix.simulation.navigation import Navigation
 from tilefix.simulation.noise import rng_for
-from tilefix.simulation.receiver import IGNORE_VELOCITY, GpsInput, MavlinkReceiver, Verdict
+from tilefix.simulation.ownreceiver import PERIOD_S as RECEIVER_PERIOD_S
+from tilefix.simulation.ownreceiver import OwnReceiver
+from tilefix.simulation.parameters import ParameterTable
 from tilefix.simulation.vehicle import Course, Drift, Motion, SimulatedVehicle, between
 
 TICK_NS = 10_000_000
 _TICK_S = TICK_NS / 1e9
-_RECEIVER_TICKS = 20  # its own receiver measures at 5 Hz
-_LOST_S, _FAILSAFE_S, _STOPPED_AIDING_S = 7.0, 8.0, 15.0
+_RECEIVER_TICKS = round(RECEIVER_PERIOD_S / _TICK_S)
+_RECEIVER_DELAY_NS = 200_000_000
 _LANDING_MPS = 0.7
 _WEATHER_M = 35.0  # how far the air is off the standard atmosphere
 _STEERING_PER_S = 1.2
@@ -28,16 +35,20 @@ _STEERING_PER_S = 1.2
 class AutopilotSettings:
     """What kind of autopilot this is.
 
-    `receiver_index`: which of its receivers GPS_INPUT feeds (0-based). `declared_delay_s`: how old it takes a fed
-    position to be (GPSn_DELAY_MS). `failsafe_lands`: a copter lands 8 s after its last position. `boot_offset_s`,
-    `clock_drift`: its boot clock against the clock of the simulation. `rangefinder_m`: reach of a downward
-    rangefinder, 0 = none. `yaw_error_deg`, `tilt_error_deg`: sigma of the slow error of the attitude that it reports.
+    `receiver_index`: which of its receivers GPS_INPUT feeds (0-based), `None` for none. `parameters`: those that differ
+    from the firmware's own. `armed`: it flies from the start on, with GNSS and an origin; else it stands as after
+    power-up and flies once it is armed. `failsafe_lands`: a copter lands when its EKF gave up.
+    `boot_offset_s`, `clock_drift`: its boot clock against the clock of the simulation. `rangefinder_m`: reach of a
+    downward rangefinder, 0 = none. `yaw_error_deg`, `tilt_error_deg`: sigma of the slow error of the attitude that it
+    reports.
     """
 
     system_id: int = 1
-    receiver_index: int = 1
+    firmware: Firmware = field(default_factory=Firmware)
+    receiver_index: int | None = 1
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    armed: bool = True
     ground_amsl_m: float = 212.0
-    declared_delay_s: float = 0.2
     failsafe_lands: bool = True
     boot_offset_s: float = 63.2
     clock_drift: float = 15e-6
@@ -47,9 +58,22 @@ class AutopilotSettings:
     tilt_error_deg: float = 0.35
     accelerometer_bias_mps2: float = 0.04
 
+    def own_parameters(self) -> dict[str, float]:
+        """`parameters`, and those that `receiver_index` and `failsafe_lands` stand for."""
+        own: dict[str, float] = {}
+        if self.receiver_index is not None:
+            own[self.firmware.receiver_type(self.receiver_index)] = float(FED_BY_MAVLINK)
+        if not self.failsafe_lands:
+            own["FS_EKF_ACTION"] = 0.0
+        return {**own, **self.parameters}
+
 
 class Flying:
-    """One flight from `start_ns` on, in ticks of 10 ms; the same seed and inputs give the same flight."""
+    """One flight from `start_ns` on, in ticks of 10 ms; the same seed and inputs give the same flight.
+
+    `own` is its GNSS receiver, to be denied, jammed or spoofed; `nav` what it believes and what it took; `parameters`
+    the autopilot's.
+    """
 
     def __init__(
         self,
@@ -66,30 +90,72 @@ class Flying:
         self.frame = frame
         self.start_ns = start_ns
         self.ticks = 0
-        self.gnss_denied = False
-        self.landing = False
-        self.events: list[str] = []
-        self.receiver = MavlinkReceiver(settings.receiver_index)
-        start = vehicle.motion
-        self.estimator = Estimator(start.east_m, start.north_m, start.east_mps, start.north_mps)
-        self.estimates: list[tuple[float, float]] = [self.estimator.position]
-        self.motions: list[Motion] = [start]
-        self._course = course
-        self._aligned = True  # it took off with GNSS
-        self._frozen: tuple[float, float] | None = None
+        self.armed = settings.armed
         rng = rng_for(seed, "autopilot")
         self._rng = rng
         self._bias = [Drift(rng, settings.accelerometer_bias_mps2, 60.0) for _ in range(2)]
-        self._gnss_error = [Drift(rng, 0.7, 40.0) for _ in range(2)]
-        self._height_error = Drift(rng, 0.8, 60.0)
+        self.own = OwnReceiver(rng)
+        firmware = settings.firmware
+        self.parameters = ParameterTable.of(firmware.kind, firmware.airframe, firmware.version)
+        self.parameters.put(**settings.own_parameters())
         self._baro_drift = Drift(rng, 0.3, 90.0)
         tilt, yaw = settings.tilt_error_deg, settings.yaw_error_deg
         self._attitude_error = [Drift(rng, sigma, 30.0) for sigma in (tilt, tilt, yaw)]
+        self.motions: list[Motion] = [vehicle.motion]
+        self._course = course
+        self.nav = self._navigation(flying=settings.armed)
+        self.estimates: list[tuple[float, float]] = [self.estimator.position]
+
+    def _navigation(self, *, flying: bool) -> Navigation:
+        return Navigation(
+            self.frame,
+            self.settings.firmware,
+            self.parameters,
+            self.own,
+            self.vehicle.motion,
+            ground_amsl_m=self.settings.ground_amsl_m,
+            flying=flying,
+        )
+
+    def reboot(self) -> None:
+        """The autopilot starts anew: what it knew of where it is, is gone; the vehicle flies on as it does."""
+        self.parameters.reboot()
+        self.nav = self._navigation(flying=False)
+        self.nav.settle(self.now_s)
 
     @property
     def now_s(self) -> float:
         """Seconds flown."""
         return self.ticks * _TICK_S
+
+    @property
+    def estimator(self) -> Estimator:
+        """Where it believes to be."""
+        return self.nav.estimator
+
+    @property
+    def tally(self) -> Tally:
+        """What became of the positions that it was given."""
+        return self.nav.tally
+
+    @property
+    def events(self) -> list[str]:
+        """What it told of itself, in order."""
+        return self.nav.events
+
+    @property
+    def landing(self) -> bool:
+        """True once its EKF failsafe ended the flight."""
+        return self.nav.landing
+
+    @property
+    def gnss_denied(self) -> bool:
+        """True while its own receiver has no fix because it was taken away."""
+        return self.own.denied
+
+    @gnss_denied.setter
+    def gnss_denied(self, denied: bool) -> None:
+        self.own.denied = denied
 
     def truth_at(self, at_ns: int) -> Motion:
         """The true motion at an instant, clipped to what was flown; for cameras and for scoring."""
@@ -101,6 +167,20 @@ class Flying:
     def tick(self) -> None:
         """Flies on by one tick."""
         self.ticks += 1
+        motion = self._steer() if self.armed else self._stand()
+        self.motions.append(motion)
+        measured = [bias.step(_TICK_S) + float(self._rng.normal(0.0, 0.05)) for bias in self._bias]
+        self.estimator.predict(self.now_s, motion.east_mps2 + measured[0], motion.north_mps2 + measured[1])
+        self.own.step(self.now_s, _TICK_S)
+        for drift in (self._baro_drift, *self._attitude_error):
+            drift.step(_TICK_S)
+        if self.ticks % _RECEIVER_TICKS == 0:
+            then = self.truth_at(self.start_ns + self.ticks * TICK_NS - _RECEIVER_DELAY_NS)
+            self.nav.own_sample(then, flying=self.armed)
+        self.nav.update(self.now_s, armed=self.armed)
+        self.estimates.append(self.estimator.position)
+
+    def _steer(self) -> Motion:
         east_mps, north_mps = self._course.velocity(*self.estimator.position)
         climb_mps = 0.0
         if self.landing:
@@ -109,58 +189,28 @@ class Flying:
         push = (_STEERING_PER_S * (east_mps - believed[0]), _STEERING_PER_S * (north_mps - believed[1]))
         moving = math.hypot(east_mps, north_mps) > 0.5
         heading = math.degrees(math.atan2(east_mps, north_mps)) if moving else self.vehicle.motion.yaw_deg
-        motion = self.vehicle.step(_TICK_S, push[0], push[1], climb_mps, heading)
-        self.motions.append(motion)
-        measured = [bias.step(_TICK_S) + float(self._rng.normal(0.0, 0.05)) for bias in self._bias]
-        self.estimator.predict(self.now_s, motion.east_mps2 + measured[0], motion.north_mps2 + measured[1])
-        for drift in (*self._gnss_error, self._height_error, self._baro_drift, *self._attitude_error):
-            drift.step(_TICK_S)
-        if self.ticks % _RECEIVER_TICKS == 0 and not self.gnss_denied:
-            self._fuse_own_receiver()
-        self._watch()
-        self.estimates.append(self.estimator.position)
+        return self.vehicle.step(_TICK_S, push[0], push[1], climb_mps, heading)
 
-    def _fuse_own_receiver(self) -> None:
-        # The estimator is told the same delay for both receivers, so this one's position is as old as declared.
-        delay_s = self.settings.declared_delay_s
-        then = self.truth_at(self.start_ns + self.ticks * TICK_NS - round(delay_s * 1e9))
-        at = (then.east_m + self._gnss_error[0].value, then.north_m + self._gnss_error[1].value)
-        now = self.vehicle.motion
-        self.estimator.fuse("own", at, (now.east_mps, now.north_mps), 1.2, 0.3, delay_s)
-
-    def _watch(self) -> None:
-        silent_s = self.now_s - self.estimator.fed_s
-        if silent_s > _FAILSAFE_S and self.settings.failsafe_lands and not self.landing:
-            self.landing = True
-            self.events.append("EKF Failsafe: changed to LAND Mode")
-        if silent_s <= _STOPPED_AIDING_S:
-            self._frozen = None
-        elif self._frozen is None:
-            self._frozen = self.estimator.position
-            self.events.append("EKF3 IMU0 stopped aiding")
+    def _stand(self) -> Motion:
+        """On the ground, as high as it started."""
+        was = self.vehicle.motion
+        place = (was.east_m, was.north_m, was.agl_m)
+        self.vehicle.motion = Motion(was.at_s + _TICK_S, *place, 0.0, 0.0, 0.0, 0.0, 0.0, was.yaw_deg)
+        return self.vehicle.motion
 
     def take_position(self, given: GpsInput) -> Verdict:
-        """Judges and, when it passes, fuses a position that came from outside."""
-        verdict = self.receiver.take(given, self.now_s, aligned=self._aligned, needed=self.gnss_denied)
-        if verdict is not Verdict.FUSED:
-            return verdict
-        at = self.frame.to_local(given.lat_deg, given.lon_deg)
-        velocity = (0.0, 0.0) if given.ignored & IGNORE_VELOCITY else (given.east_mps, given.north_mps)
-        delay_s = self.settings.declared_delay_s
-        if not self.estimator.fuse("mavlink", at, velocity, given.horizontal_m, given.speed_mps, delay_s):
-            self.receiver.gated()
-            return Verdict.GATED
-        return verdict
+        """Judges and, when it passes, fuses a position that came as GPS_INPUT."""
+        return self.nav.take_position(given, flying=self.armed)
 
     @property
     def has_position(self) -> bool:
-        """False once no receiver gave a position for as long as makes ArduPilot give its own up."""
-        return self.now_s - self.estimator.fed_s <= _LOST_S
+        """False once no source gave a position for as long as makes ArduPilot give its own up."""
+        return self.nav.has_position
 
     @property
     def reported_position(self) -> tuple[float, float]:
         """(east_m, north_m) as it tells others: frozen after 15 s without any position, as ArduPilot's is."""
-        return self._frozen or self.estimator.position
+        return self.nav.reported_position
 
     @property
     def amsl_m(self) -> float:
@@ -180,6 +230,4 @@ class Flying:
 
     def sensed_gnss(self) -> tuple[float, float, float]:
         """(east_m, north_m, amsl_m) of its own receiver, with its slow errors."""
-        true = self.vehicle.motion
-        errors = self._gnss_error
-        return true.east_m + errors[0].value, true.north_m + errors[1].value, self.amsl_m + self._height_error.value
+        return (*self.own.position(self.vehicle.motion), self.own.amsl_m(self.amsl_m))

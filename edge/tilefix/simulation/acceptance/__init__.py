@@ -1,0 +1,1 @@
+"""What autopilots accept of positions that come from outside, and what they refuse: one rule a module, all pure."""
