@@ -41,6 +41,39 @@ def test_velocity_sigma_covers_attitude_noise() -> None:
     assert np.std(errors) < 1.0
 
 
+def circle(odometry: Odometry, speed: float, acceleration: float, seed: int) -> tuple[float, float]:
+    """(error, sigma) of the velocity after 20 s on a circle, flown with a lean that never changes."""
+    rng = np.random.default_rng(seed)
+    dt, rate = 0.25, acceleration / speed
+    throw = rng.normal(0.0, 0.5, 2)
+    for k in range(80):
+        course = rate * dt * np.array([k, k + 1])
+        step = speed / rate * np.array([np.diff(np.sin(course))[0], -np.diff(np.cos(course))[0]])
+        later = rng.normal(0.0, 0.5, 2)
+        odometry.lean(3.5, 0.0, 0.0, dt)
+        odometry.propagate(dt)
+        odometry.observe(*(step + later - throw), 0.8, 0.05, dt)
+        throw = later
+    true = speed * np.array([math.cos(80 * rate * dt), math.sin(80 * rate * dt)])
+    error = float(np.hypot(*(odometry.velocity_mps - true)))
+    return error, odometry.velocity_covariance().sigma_major
+
+
+def test_a_long_turn_that_no_lean_tells_of_is_followed_and_its_error_stated() -> None:
+    found = [circle(Odometry(1.5), 20.0, 2.0, seed) for seed in range(20)]
+    assert max(error / sigma for error, sigma in found) < 2.5
+    assert np.median([error for error, _ in found]) < 1.5
+
+
+def test_steady_flight_is_stated_surer_than_a_turn() -> None:
+    straight = Odometry(1.5)
+    for _ in range(80):
+        straight.lean(3.5, 0.0, 0.0, 0.25)
+        straight.propagate(0.25)
+        straight.observe(5.0, 0.0, 0.8, 0.05, 0.25)
+    assert straight.velocity_covariance().sigma_major < 0.6 * circle(Odometry(1.5), 20.0, 2.0, 0)[1]
+
+
 def test_error_grows_ahead_of_the_last_frame() -> None:
     odometry = Odometry(1.0)
     fly(odometry, 5.0, 20)

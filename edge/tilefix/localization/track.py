@@ -17,11 +17,11 @@ USUAL_WHITE_SHARE = 0.25
 # Most of an attitude's error is slow: it wanders in about this time, and is no noise of one picture.
 ATTITUDE_WANDERS_S = 30.0
 LEAN_MEMORY_S = 4.0  # a lean that lasts is one against wind and drag, one that comes and goes accelerates
-STEADY_SHARE = 0.2  # of the usual acceleration, while the lean is steady and the motion as predicted
-LEAN_SHARE = 0.7  # of the acceleration that a change of lean tells
-SURPRISE_MEMORY_S = 1.0
-SURPRISING = 3.0  # times as far off as predicted, squared: then the vehicle manoeuvres
-MANOEUVRE_MPS2 = 2.0
+STEADY_SHARE = 0.05  # of the usual acceleration, while the lean is steady and the motion as predicted
+LEAN_SHARE = 0.5  # of the acceleration that a change of lean tells
+LAG_MEMORY_S = 1.5  # of the mean innovation: what lasts longer is no noise, but a velocity that lags behind
+KNOWN_MPS = 20.0  # standard deviation of a velocity whose innovations tell of a lag, not of its start
+MANOEUVRE_MPS2 = 2.0  # that may begin at any moment
 DOUBTED = 25.0  # squared Mahalanobis distance of a motion that a vehicle cannot make
 
 
@@ -32,14 +32,15 @@ class Odometry:
     error that wanders moves the raw position like a random walk; what jumps from picture to picture is white noise on
     it, estimated from the innovations (Mehra, *On the identification of variances and adaptive Kalman filtering*,
     1970), never above what is stated. Acceleration is that of steady flight, and more when the lean changes or the
-    innovations outgrow what was predicted.
+    innovations have a mean: a long turn of a vehicle that leans against its drag shows in nothing else.
     """
 
     def __init__(self, acceleration_mps2: float) -> None:
         self._usual_mps2 = self._acceleration_mps2 = acceleration_mps2
         self._attitude_share = USUAL_WHITE_SHARE  # of the stated attitude variance
         self._innovations = 0
-        self._surprise = 1.0  # squared innovation over what was predicted, lately
+        self._mean_innovation = np.zeros(2)
+        self._shown_mps2 = 0.0  # acceleration that it takes to make that mean
         self._usual_lean: Float64Array | None = None
         self.raw_east_m = self.raw_north_m = 0.0
         self._state = np.zeros(4)
@@ -55,8 +56,7 @@ class Odometry:
         change_mps2 = float(np.hypot(*(now - self._usual_lean)))
         # What flies where its nose points accelerates sideways for as long as it turns.
         change_mps2 = max(change_mps2, abs(turn_rps) * float(np.hypot(*self._state[2:])))
-        manoeuvre_mps2 = MANOEUVRE_MPS2 if self._surprise > SURPRISING else 0.0
-        self._acceleration_mps2 = max(STEADY_SHARE * self._usual_mps2, LEAN_SHARE * change_mps2, manoeuvre_mps2)
+        self._acceleration_mps2 = max(STEADY_SHARE * self._usual_mps2, LEAN_SHARE * change_mps2, self._shown_mps2)
 
     def expect(self, acceleration_mps2: float) -> None:
         """Takes the vehicle to accelerate by so much while nothing is seen, but no less than usual."""
@@ -96,6 +96,7 @@ class Odometry:
     def doubt(self) -> None:
         """Forgets the velocity: what the camera shows contradicts it."""
         self._covariance[2:, 2:] = 900.0 * np.eye(2)
+        self._mean_innovation = np.zeros(2)
 
     def observe(
         self, east_m: float, north_m: float, attitude_sigma_m: float, motion_sigma_m: float, seconds: float = 0.0
@@ -114,10 +115,13 @@ class Odometry:
             self._innovations += 1
             memory = max(NOISE_MEMORY, 1.0 / (self._innovations + 4.0))
             self._attitude_share += memory * (share - self._attitude_share)
-            ratio = min(found_m2 / max(predicted_m2 + self._white_m2(attitude_sigma_m), 1e-9), 25.0)
-            self._surprise += min(1.0, max(seconds, 0.1) / SURPRISE_MEMORY_S) * (ratio - self._surprise)
         noise = (self._white_m2(attitude_sigma_m) + 1e-6) * np.eye(2)
         gain = self._covariance[:, :2] @ np.linalg.inv(self._covariance[:2, :2] + noise)
+        if self._covariance[2, 2] < KNOWN_MPS**2 and seconds > 0.0:
+            share = min(1.0, seconds / LAG_MEMORY_S)
+            self._mean_innovation = self._mean_innovation + share * (innovation - self._mean_innovation)
+            # A filter of these gains that lags behind a constant acceleration settles at that innovation.
+            self._shown_mps2 = float(np.hypot(*self._mean_innovation) * gain[2, 0]) / seconds
         self._state = self._state + gain @ innovation
         covariance = self._covariance - gain @ self._covariance[:2, :]
         self._covariance = 0.5 * (covariance + covariance.T)
