@@ -19,6 +19,8 @@ usage: deploy/bundle.sh (--jetpack 6|7 | --arch ARCH --python X.Y) (--key SECRET
   --map DIR         a map package to bring along; may be given several times
   --wheel FILE      a wheel of your own, in the place of the locked one of that name (an OpenCV with GStreamer,
                     pycuda); may be given several times
+  --deb FILE        a Debian package that the board lacks and provision.sh installs (TensorRT and CUDA of JetPack, for a
+                    board without internet); may be given several times
   --wheels DIR      locked wheels that were fetched already; none is fetched then
   --version V       by default setup.cfg's version + g and the commit
   --out DIR         where to put it (out/bundle)
@@ -29,7 +31,7 @@ TEXT
 }
 
 ARCH='' PY='' KEY='' UNSIGNED=no MODEL='' VERSION='' OUT=$ROOT/out/bundle WHEELS=''
-MAPS=() OWN_WHEELS=()
+MAPS=() OWN_WHEELS=() DEBS=()
 while [ "$#" -gt 0 ]; do
     case $1 in
     -h | --help)
@@ -55,6 +57,7 @@ while [ "$#" -gt 0 ]; do
         --model) MODEL=$2 ;;
         --map) MAPS+=("$2") ;;
         --wheel) OWN_WHEELS+=("$2") ;;
+        --deb) DEBS+=("$2") ;;
         --wheels) WHEELS=$2 ;;
         --version) VERSION=$2 ;;
         --out) OUT=$2 ;;
@@ -81,6 +84,7 @@ if [ -n "$MODEL" ]; then
 fi
 for map in "${MAPS[@]}"; do need_file --map "$map/manifest.json"; done
 for wheel in "${OWN_WHEELS[@]}"; do need_file --wheel "$wheel"; done
+for deb in "${DEBS[@]}"; do need_file --deb "$deb"; done
 if [ -n "$WHEELS" ]; then [ -d "$WHEELS" ] || die "--wheels: no folder $WHEELS"; fi
 
 PYTHON=${PYTHON:-$ROOT/.venv/bin/python}
@@ -144,7 +148,14 @@ for map in "${MAPS[@]}"; do
     act mkdir -p "$TREE/maps"
     act cp -rL "$map" "$TREE/maps/$(basename "$(realpath "$map")")"
 done
+for deb in "${DEBS[@]}"; do
+    act mkdir -p "$TREE/debs"
+    act cp "$deb" "$TREE/debs/"
+done
 for folder in config systemd udev; do act cp -r "$SOURCE/deploy/$folder" "$TREE/$folder"; done
+act mkdir -p "$TREE/docs"
+act cp "$SOURCE/README.md" "$TREE/"
+if [ "$DRY_RUN" = yes ]; then echo "+ cp $SOURCE/docs/*.md $TREE/docs"; else cp "$SOURCE"/docs/*.md "$TREE/docs"; fi
 for script in lib.sh bundle.py minisign.py install.sh provision.sh uninstall.sh power.sh guard.sh; do
     if [ "$DRY_RUN" = yes ] || [ -f "$SOURCE/deploy/$script" ]; then act cp "$SOURCE/deploy/$script" "$TREE/deploy/$script"; fi
 done

@@ -135,7 +135,7 @@ make_user() {
     local group
     # Serial ports, cameras, the GPU.
     for group in dialout video render; do
-        if getent group "$group" >/dev/null && ! id -nG tilefix 2>/dev/null | tr ' ' '\n' | grep -qx "$group"; then
+        if getent group "$group" >/dev/null && [[ " $(id -nG tilefix 2>/dev/null) " != *" $group "* ]]; then
             changed "group $group for tilefix"
             act usermod -a -G "$group" tilefix
         fi
@@ -172,6 +172,24 @@ install_version() {
         changed "command tilefix"
         act ln -sfn $OPT/current/venv/bin/tilefix /usr/local/bin/tilefix
     fi
+}
+
+# What the board lacks of JetPack, from the bundle. Once it is installed the packages are only in the way.
+install_debs() {
+    local deb missing=()
+    for deb in "$FROM"/debs/*.deb; do
+        [ -f "$deb" ] || continue
+        # shellcheck disable=SC2016 # dpkg's own variables
+        if [ "$(dpkg-query -W -f '${db:Status-Status} ${Version}' "$(dpkg-deb -f "$deb" Package)" 2>/dev/null || true)" != \
+            "installed $(dpkg-deb -f "$deb" Version)" ]; then
+            missing+=("$(realpath "$deb")")
+        fi
+    done
+    if [ "${#missing[@]}" -gt 0 ]; then
+        changed "${#missing[@]} packages of JetPack"
+        act env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-download --no-install-recommends "${missing[@]}"
+    fi
+    if [ -d "$FROM/debs" ]; then act rm -rf "$FROM/debs"; fi
 }
 
 configure() {
@@ -243,8 +261,7 @@ set_up_system() {
     fi
     # Outside the versions, so that it can take back one that does not start.
     if [ -f "$FROM/deploy/guard.sh" ]; then
-        folder /usr/local/lib/tilefix 755 root:root
-        put /usr/local/lib/tilefix/guard.sh 755 root:root <"$FROM/deploy/guard.sh" || true
+        put $OPT/guard.sh 755 root:root <"$FROM/deploy/guard.sh" || true
     fi
     local path unit enabled=(tilefix-power.service)
     for path in "$FROM"/systemd/*; do
@@ -301,7 +318,7 @@ on_running_system() { if [ -d /run/systemd/system ]; then act "$@"; fi; }
 self_test() {
     local command=/usr/local/bin/tilefix
     [ "$DRY_RUN" = no ] || return 0
-    if ! $command --help | grep -q '^ *selftest '; then
+    if ! $command --help | grep '^ *selftest ' >/dev/null; then
         warn "this version has no self-test"
         return 0
     fi
@@ -314,6 +331,7 @@ need_command "$PYTHON" systemctl openssl flock
 make_user
 make_folders
 install_version
+install_debs
 configure
 set_up_system
 if [ "$DRY_RUN" = no ]; then

@@ -1,0 +1,158 @@
+"""What the deploy scripts are tested with: signed bundles, a fake BSP, and programs that say what they were asked."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+BUNDLE_PY = DEPLOY / "bundle.py"
+
+
+def run(
+    command: list[str | Path], *, path: Path | None = None, **environment: str | Path
+) -> subprocess.CompletedProcess[str]:
+    """A finished program, whatever its status; `path`: a folder whose programs come before the system's."""
+    variables = {**os.environ, **{name: str(value) for name, value in environment.items()}}
+    if path is not None:
+        variables["PATH"] = f"{path}{os.pathsep}{variables['PATH']}"
+    return subprocess.run(
+        [str(word) for word in command],
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def script(folder: Path, name: str, body: str) -> Path:
+    """A program of that name in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / name
+    file.write_text(f"#!/bin/bash\n{body}\n", encoding="utf-8")
+    file.chmod(0o755)
+    return file
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """An Ed25519 key in minisign's formats, made and used by openssl."""
+
+    folder: Path
+    key_id: bytes = b"tilefix!"
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._openssl("genpkey", "-algorithm", "ed25519", "-out", str(self.folder / "secret.pem"))
+
+    @staticmethod
+    def _openssl(*words: str) -> bytes:
+        return subprocess.run(["openssl", *words], check=True, capture_output=True).stdout
+
+    @property
+    def public(self) -> Path:
+        """The public key's file, as `minisign -G` writes it."""
+        file = self.folder / "release.pub"
+        raw = self._openssl("pkey", "-in", str(self.folder / "secret.pem"), "-pubout", "-outform", "DER")[-32:]
+        text = base64.b64encode(b"Ed" + self.key_id + raw).decode()
+        file.write_text(f"untrusted comment: minisign public key\n{text}\n", encoding="utf-8")
+        return file
+
+    def _sign(self, message: bytes) -> bytes:
+        file = self.folder / "message"
+        file.write_bytes(message)
+        return self._openssl("pkeyutl", "-sign", "-rawin", "-inkey", str(self.folder / "secret.pem"), "-in", str(file))
+
+    def sign(self, file: Path, comment: str = "tilefix test") -> None:
+        """`file`.minisig beside `file`, as `minisign -S` writes it."""
+        proof = self._sign(hashlib.blake2b(file.read_bytes()).digest())
+        whole = self._sign(proof + comment.encode())
+        lines = [
+            "untrusted comment: signature from minisign secret key",
+            base64.b64encode(b"ED" + self.key_id + proof).decode(),
+            f"trusted comment: {comment}",
+            base64.b64encode(whole).decode(),
+        ]
+        file.with_name(file.name + ".minisig").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def bundle_tree(folder: Path, **files: str) -> Path:
+    """A bundle's folder with `files` (double underscores stand for slashes), not sealed yet."""
+    tree = folder / "tilefix-1.0-test"
+    for name, content in {"config__tilefix_toml": "# a configuration\n", **files}.items():
+        file = tree / name.replace("__", "/").replace("_toml", ".toml").replace("_sh", ".sh")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content, encoding="utf-8")
+    return tree
+
+
+def seal(tree: Path, *, version: str = "1.0", arch: str = "aarch64", python: str = "3.10") -> None:
+    """Writes manifest and sums by bundle.py."""
+    words: list[str | Path] = [sys.executable, "-B", BUNDLE_PY, "seal", tree, "--version", version]
+    done = run([*words, "--arch", arch, "--python", python, "--commit", "0" * 40])
+    assert done.returncode == 0, done.stderr
+
+
+def pack(tree: Path, archive: Path) -> Path:
+    """The archive of a sealed tree."""
+    done = run([sys.executable, "-B", BUNDLE_PY, "pack", tree, archive])
+    assert done.returncode == 0, done.stderr
+    return archive
+
+
+def signed_bundle(folder: Path, signer: Signer, *, python: str = "3.10", **files: str) -> Path:
+    """A small bundle that every check holds for."""
+    tree = bundle_tree(folder, **files)
+    seal(tree, python=python)
+    signer.sign(tree / "SHA256SUMS")
+    return pack(tree, folder / "bundle.tar.gz")
+
+
+def _add(tar: tarfile.TarFile, name: str, content: str, mode: int = 0o644) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.mode = mode
+    raw = content.encode()
+    entry.size = len(raw)
+    tar.addfile(entry, io.BytesIO(raw))
+
+
+# The configurations that NVIDIA's releases have for Orin boards.
+BOARD_CONFIGS = ("jetson-orin-nano-devkit", "jetson-orin-nano-devkit-super", "jetson-agx-orin-devkit")
+
+
+def fake_bsp(folder: Path, release: tuple[int, int, int], *, left_out: tuple[str, ...] = ()) -> Path:
+    """An archive laid out like NVIDIA's BSP, whose tools write into calls.txt what they were asked."""
+    branch, major, minor = release
+    asks = '#!/bin/bash\necho "$(basename "$0") $*" >> "$CALLS"\n'
+    files = {f"{name}.conf": "# a board\n" for name in BOARD_CONFIGS}
+    files |= {
+        "nv_tegra/bsp_version": f"BSP_BRANCH={branch}\nBSP_MAJOR={major}\nBSP_MINOR={minor}\n",
+        "apply_binaries.sh": asks,
+        "tools/l4t_create_default_user.sh": asks + 'echo "$2:x:1000:1000::/home/$2:/bin/bash" >> rootfs/etc/passwd\n',
+        "tools/kernel_flash/l4t_initrd_flash.sh": asks,
+    }
+    if branch >= 38:
+        files["l4t_initrd_flash.sh"] = asks
+    archive = folder / f"Jetson_Linux_R{branch}.{major}.{minor}_aarch64.tbz2"
+    with tarfile.open(archive, "w:bz2") as tar:
+        for name, content in files.items():
+            if name not in left_out:
+                _add(tar, f"Linux_for_Tegra/{name}", content, 0o755 if name.endswith(".sh") else 0o644)
+    return archive
+
+
+def fake_rootfs(folder: Path, python: str) -> Path:
+    """An archive laid out like NVIDIA's sample root file system, with that Python."""
+    archive = folder / f"Tegra_Linux_Sample-Root-Filesystem_{python}_aarch64.tbz2"
+    with tarfile.open(archive, "w:bz2") as tar:
+        _add(tar, f"usr/bin/python{python}", "", 0o755)
+        _add(tar, "etc/passwd", "root:x:0:0:root:/root:/bin/bash\n")
+    return archive
