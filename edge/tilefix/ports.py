@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from tilefix.links.messages import HealthState, LinkMessage, Report, Severity
+    from tilefix.links.commands import Result
+    from tilefix.links.messages import HealthState, LinkMessage, Order, Report, Severity
     from tilefix.manifest import ModelManifest
     from tilefix.types import BoolArray, Float32Array, Frame, UInt8Array
 
@@ -101,6 +102,10 @@ class AutopilotLink(Protocol):
 
     def send_value(self, name: str, value: float, at_ns: int) -> bool:
         """Sends a named figure for the log and the ground station; of the name the first 10 bytes of ASCII."""
+        ...
+
+    def answer(self, order: Order, result: Result) -> bool:
+        """Tells who sent an order what became of it."""
         ...
 
     def close(self) -> None:

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tilefix.links.commands import Result
 from tilefix.links.messages import (
     Attitude,
     GnssReceiver,
     HealthState,
     Heartbeat,
     LinkMessage,
+    Order,
     PositionReport,
     Pressure,
     Report,
@@ -42,6 +44,7 @@ class FakeLink:
     heartbeats: list[HealthState] = field(default_factory=list)
     texts: list[tuple[Severity, str]] = field(default_factory=list)
     values: list[tuple[str, float]] = field(default_factory=list)
+    answers: list[tuple[int, Result]] = field(default_factory=list)
     closed: int = 0
     system_id: int | None = 7
 
@@ -78,6 +81,10 @@ class FakeLink:
 
     def send_value(self, name: str, value: float, at_ns: int) -> bool:
         self.values.append((name, value))
+        return True
+
+    def answer(self, order: Order, result: Result) -> bool:
+        self.answers.append((order.command, result))
         return True
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ class FakeTransport:
         self.sent: list[tuple[bytes, Address | None]] = []
         self.open = True
         self.takes = True
+        self.focused: Address | None = None
 
     def read(self) -> list[tuple[bytes, Address | None]]:
         pieces, self.incoming = self.incoming, []
@@ -28,6 +29,9 @@ class FakeTransport:
         if self.takes:
             self.sent.append((data, peer))
         return self.takes
+
+    def focus(self, peer: Address | None) -> None:
+        self.focused = peer
 
     def close(self) -> None:
         self.open = False

@@ -248,7 +248,7 @@ def test_noise_between_packets_loses_only_itself(known: Rig) -> None:
 def test_many_strangers_do_not_grow_it(known: Rig) -> None:
     for port in range(1000):
         known.hear(Autopilot(42, 1).heartbeat(), peer=("10.0.0.66", port))
-    assert len(known.link._framers) <= 8
+    assert len(known.link.gate._framers) <= 8
     assert known.hear(known.autopilot.attitude(3000)) != []
 
 

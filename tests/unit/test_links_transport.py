@@ -165,3 +165,79 @@ def test_a_port_in_use_is_refused_with_the_mend() -> None:
             open_transport(f"udpin:127.0.0.1:{first.port}", MonotonicClock())
     finally:
         first.close()
+
+
+def _socket() -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.bind(("127.0.0.1", 0))
+    return made
+
+
+def _drain(transport: Udp) -> list[tuple[bytes, Address | None]]:
+    pieces: list[tuple[bytes, Address | None]] = []
+    while more := transport.read():
+        pieces += more
+    return pieces
+
+
+def test_a_flood_by_others_does_not_push_out_what_the_vehicle_sends() -> None:
+    transport = Udp(("127.0.0.1", 0), None)
+    here = ("127.0.0.1", transport.port)
+    with _socket() as vehicle, _socket() as stranger:
+        own: Address = vehicle.getsockname()
+        transport.focus(own)
+        for _ in range(3000):
+            stranger.sendto(bytes(1400), here)
+        for number in range(50):
+            vehicle.sendto(bytes((number,)), here)
+        pieces = _drain(transport)
+        assert [data[0] for data, peer in pieces if peer == own] == list(range(50))
+        assert sum(peer != own for _, peer in pieces) < 3000  # the queue of others really overflowed
+        # Back to one queue, and on to another peer.
+        transport.focus(None)
+        vehicle.sendto(b"a", here)
+        assert _drain(transport) == [(b"a", own)]
+        transport.focus(stranger.getsockname())
+        stranger.sendto(b"b", here)
+        vehicle.sendto(b"c", here)
+        assert sorted(_drain(transport)) == [(b"b", stranger.getsockname()), (b"c", own)]
+        assert transport.write(b"d", own)
+        assert vehicle.recv(10) == b"d"
+    transport.close()
+    assert transport.read() == []
+    transport.focus(own)
+    transport.close()
+
+
+def test_a_focused_port_is_still_in_use_for_others() -> None:
+    transport = Udp(("127.0.0.1", 0), None)
+    transport.focus(("127.0.0.1", 9))
+    with pytest.raises(OSError, match="in use"):
+        Udp(("127.0.0.1", transport.port), None)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", transport.port))
+    transport.close()
+
+
+def test_one_read_takes_a_bounded_part_of_a_flood() -> None:
+    transport = Udp(("127.0.0.1", 0), None)
+    with _socket() as stranger:
+        for _ in range(100):
+            stranger.sendto(bytes(8000), ("127.0.0.1", transport.port))
+        pieces = transport.read()
+    assert sum(len(data) for data, _ in pieces) <= 1 << 16
+    assert {len(data) for data, _ in pieces} == {4096}
+    transport.close()
+
+
+def test_who_is_sent_to_is_the_only_host_listened_to() -> None:
+    transport = open_transport("udpout:127.0.0.2:14550", ManualClock())
+    assert isinstance(transport, Udp)
+    with _socket() as stranger, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wanted:
+        wanted.bind(("127.0.0.2", 0))
+        stranger.sendto(b"no", ("127.0.0.1", transport.port))
+        wanted.sendto(b"yes", ("127.0.0.1", transport.port))
+        assert [data for data, _ in _drain(transport)] == [b"yes"]
+    transport.close()

@@ -7,7 +7,7 @@ a float, one of PX4 holds an integer's own four bytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from pymavlink.dialects.v20 import ardupilotmega as mavlink
@@ -84,9 +84,10 @@ class Decoder:
             "TIMESYNC": _nothing,
         }
 
-    def knows(self, kind: str) -> bool:
-        """True for the names of messages that mean anything to tilefix."""
-        return kind in self._decoders
+    @property
+    def names(self) -> Collection[str]:
+        """The names of messages that mean anything to tilefix."""
+        return self._decoders.keys()
 
     def decode(self, message: Any, now_ns: int) -> LinkMessage | None:
         """What a message of a name that it knows says; `None` when that is nothing."""

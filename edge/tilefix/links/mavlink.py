@@ -7,15 +7,18 @@ reboot or a silence; a TIMESYNC reply echoes `ts1`.
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
 from tilefix.links import encode
+from tilefix.links.commands import Result, order_of
 from tilefix.links.decode import Decoder, airframe_of, kind_of, version_of
-from tilefix.links.framing import Framer
-from tilefix.links.messages import AutopilotKind, GimbalSource, Identity, LinkMessage, Rebooted
+from tilefix.links.dialect import numbers
+from tilefix.links.gate import Gate, Heard
+from tilefix.links.messages import AutopilotKind, GimbalSource, Identity, LinkMessage, Order, Rebooted
 from tilefix.links.reports import (
     EstimateReport,
     GlobalReport,
@@ -25,6 +28,7 @@ from tilefix.links.reports import (
     Report,
     Severity,
 )
+from tilefix.links.signingfiles import Bookkeeper
 from tilefix.links.streams import Streams
 from tilefix.links.transport import Address, Transport
 from tilefix.ports import Clock
@@ -33,11 +37,10 @@ DEFAULT_COMPONENT_ID = mavlink.MAV_COMP_ID_ONBOARD_COMPUTER  # 191
 _SECOND_NS = 1_000_000_000
 _TIMESYNC_EVERY_NS = _SECOND_NS
 _VERSION_EVERY_NS = _SECOND_NS
-_PEER_SILENCE_NS = 5 * _SECOND_NS
-_MAX_PEERS = 8
 _MAX_TYPES = 4096
-# Kinds of MAVLink system that send heartbeats but are no vehicle's autopilot.
-_NO_VEHICLES = (mavlink.MAV_TYPE_GCS, mavlink.MAV_TYPE_ONBOARD_CONTROLLER, mavlink.MAV_TYPE_GIMBAL)
+# Questions about the time that may still be answered, and who sent the last commands.
+_TIMESYNCS_OPEN = 4
+_ASKERS = 8
 
 
 class MavlinkLink:
@@ -50,21 +53,33 @@ class MavlinkLink:
         *,
         component_id: int = DEFAULT_COMPONENT_ID,
         gimbal: GimbalSource | None = None,
+        system_id: int | None = None,
+        signing: Bookkeeper | None = None,
     ) -> None:
-        """`gimbal`: the message that tells where the camera looks, if one does."""
+        """`gimbal`: the message that tells where the camera looks, if one does. `system_id`: the only vehicle to listen
+        to, else the first one heard. `signing`: the key of a signed link."""
         self._transport = transport
         self._clock = clock
         # Stamps count from a second before the link was opened: none is zero, and seconds fit a float for hours.
         self._epoch_ns = clock.now_ns() - _SECOND_NS
         self._sender = mavlink.MAVLink(None, srcSystem=0, srcComponent=component_id)
-        self._unpacker = mavlink.MAVLink(None)
-        self._framers: dict[Address | None, Framer[Any]] = {}
-        self._peer: Address | None = None
-        self._vehicle: tuple[int, int] | None = None
+        self._signing = signing
+        if signing is not None:
+            self._sender.signing.secret_key = signing.signing.key
+            self._sender.signing.link_id = signing.signing.link_id
+            self._sender.signing.sign_outgoing = True
         self._decoder = Decoder()
+        self.gate = Gate(
+            numbers(self._decoder.names),
+            component_id,
+            system_id=system_id,
+            signing=None if signing is None else signing.signing,
+        )
+        self._focus: Address | None = None
+        self._askers: dict[tuple[int, int], Address | None] = {}
         self._streams = Streams(gimbal)
-        self._heard_ns = 0
         self._synced_ns: int | None = None
+        self._timesyncs: deque[int] = deque(maxlen=_TIMESYNCS_OPEN)
         self._identity: Identity | None = None
         self._version_asked_ns: int | None = None
         self._parameter_types: dict[str, int] = {}
@@ -74,41 +89,33 @@ class MavlinkLink:
         """The vehicle's system id, `None` until its autopilot was heard."""
         return self._vehicle[0] if self._vehicle else None
 
+    @property
+    def _vehicle(self) -> tuple[int, int] | None:
+        return self.gate.vehicle
+
     # What comes in
 
     def poll(self) -> Sequence[LinkMessage]:
         """Decodes what arrived since the last call, and asks for streams and the time when due."""
         heard: list[LinkMessage] = []
+        now_ns = self._clock.now_ns()
+        if self._signing is not None:
+            self._signing.turn(now_ns)
         for data, peer in self._transport.read():
-            for message in self._parse(data, peer):
-                heard.extend(self._decode(message, peer))
+            for one in self.gate.feed(data, peer, self._clock.now_ns()):
+                heard.extend(self._decode(one))
+        if self.gate.peer != self._focus:
+            # From now on the vehicle's own packets wait in a queue that nobody else fills.
+            self._focus = self.gate.peer
+            self._transport.focus(self._focus)
         self._ask()
         return heard
 
-    def _parse(self, data: bytes, peer: Address | None) -> list[Any]:
-        framer = self._framers.get(peer)
-        if framer is None:
-            if len(self._framers) >= _MAX_PEERS:
-                stranger = next(one for one in self._framers if one != self._peer)
-                del self._framers[stranger]
-            framer = self._framers[peer] = Framer(self._unpack)
-        return [message for message in framer.feed(data) if self._decoder.knows(message.get_type())]
-
-    def _unpack(self, packet: bytearray) -> Any:
-        try:
-            return self._unpacker.decode(packet)
-        except (mavlink.MAVError, ValueError, TypeError, IndexError, struct.error):
-            return None
-
-    def _decode(self, message: Any, peer: Address | None) -> list[LinkMessage]:
-        now_ns = self._clock.now_ns()
-        source = (message.get_srcSystem(), message.get_srcComponent())
+    def _decode(self, heard: Heard) -> list[LinkMessage]:
+        message, now_ns = heard.message, self._clock.now_ns()
         name = message.get_type()
-        if name == "HEARTBEAT" and not self._accept_heartbeat(message, source, peer, now_ns):
-            return []
-        if source != self._vehicle or peer != self._peer:
-            return []
-        self._heard_ns = now_ns
+        if heard.is_order:
+            return self._order(heard, now_ns)
         decoded: list[LinkMessage] = []
         boot_ms = getattr(message, "time_boot_ms", 0)
         if boot_ms and self._decoder.boot.heard(boot_ms * 1_000_000, now_ns):
@@ -116,7 +123,7 @@ class MavlinkLink:
             # After a reboot it may even be another firmware.
             self._synced_ns = self._identity = self._version_asked_ns = None
             decoded.append(Rebooted(now_ns))
-        self._streams.heard(message.get_msgId())
+        self._streams.heard(heard.number)
         if name in ("HEARTBEAT", "AUTOPILOT_VERSION"):
             decoded.extend(self._identify(message, now_ns))
         elif name == "TIMESYNC":
@@ -126,20 +133,13 @@ class MavlinkLink:
         one = self._decoder.decode(message, now_ns)
         return decoded if one is None else [*decoded, one]
 
-    def _accept_heartbeat(self, message: Any, source: tuple[int, int], peer: Address | None, now_ns: int) -> bool:
-        """True for the vehicle's own autopilot; the first one heard becomes the vehicle. Its address may change
-        only after a silence (a router that restarted), so that nobody can take the link over in flight."""
-        is_autopilot = (
-            message.autopilot != mavlink.MAV_AUTOPILOT_INVALID and message.type not in _NO_VEHICLES and source[0] != 0
-        )
-        if not is_autopilot:
-            return False
-        if self._vehicle is None:
-            self._vehicle, self._peer = source, peer
-            self._sender.srcSystem = source[0]
-        elif source == self._vehicle and peer != self._peer and now_ns - self._heard_ns > _PEER_SILENCE_NS:
-            self._peer = peer
-        return source == self._vehicle and peer == self._peer
+    def _order(self, heard: Heard, now_ns: int) -> list[LinkMessage]:
+        """A command for tilefix, and where its answer goes."""
+        self._askers.pop(heard.source, None)
+        while len(self._askers) >= _ASKERS:
+            del self._askers[next(iter(self._askers))]
+        self._askers[heard.source] = heard.peer
+        return [order_of(heard.message, heard.source, now_ns)]
 
     def _identify(self, message: Any, now_ns: int) -> list[LinkMessage]:
         """What the autopilot is, whenever that is news."""
@@ -159,8 +159,9 @@ class MavlinkLink:
         return [self._identity]
 
     def _timesync(self, message: Any, now_ns: int) -> None:
-        """Takes an answer, and answers a question: PX4 dates what it is sent by our answers."""
-        if message.tc1 > 0:
+        """Takes an answer to a question of ours, once, and answers a question: PX4 dates what it is sent by that."""
+        if message.tc1 > 0 and message.ts1 in self._timesyncs:
+            self._timesyncs.remove(message.ts1)
             self._decoder.boot.round_trip(message.ts1 + self._epoch_ns, message.tc1, now_ns)
         elif message.tc1 == 0:
             self._send(mavlink.MAVLink_timesync_message(now_ns - self._epoch_ns, message.ts1))
@@ -174,7 +175,8 @@ class MavlinkLink:
         now_ns = self._clock.now_ns()
         if self._synced_ns is None or now_ns - self._synced_ns >= _TIMESYNC_EVERY_NS:
             self._synced_ns = now_ns
-            self._send(mavlink.MAVLink_timesync_message(0, now_ns - self._epoch_ns))
+            self._timesyncs.append(now_ns - self._epoch_ns)
+            self._send(mavlink.MAVLink_timesync_message(0, self._timesyncs[-1]))
         asked_ns = self._version_asked_ns
         unknown = self._identity is None or self._identity.version is None
         if unknown and (asked_ns is None or now_ns - asked_ns >= _VERSION_EVERY_NS):
@@ -234,17 +236,33 @@ class MavlinkLink:
         """An instant by the one clock of this link; what lies before it is its beginning."""
         return max(at_ns - self._epoch_ns, 0) // 1000
 
-    def _send(self, message: Any) -> bool:
-        """Packs as MAVLink 2 and hands to the transport; nothing leaves before the vehicle's id is known."""
+    def answer(self, order: Order, result: Result) -> bool:
+        """Tells who sent an order what became of it."""
+        if order.sender not in self._askers:
+            return False
+        message = mavlink.MAVLink_command_ack_message(order.command, result.value, 0, 0, *order.sender)
+        return self._send(message, self._askers[order.sender])
+
+    def _send(self, message: Any, *to: Address | None) -> bool:
+        """Packs as MAVLink 2, signs and hands to the transport, for the vehicle's address or another; nothing leaves
+        before the vehicle's id is known."""
         if self._vehicle is None:
             return False
+        self._sender.srcSystem = self._vehicle[0]
+        if self._signing is not None:
+            stamp = self._signing.signing.next_stamp(self._clock.now_ns())
+            if stamp is None:
+                return False  # rather nothing than a stamp that a restart would use again
+            self._sender.signing.timestamp = stamp
         try:
             packed = bytes(message.pack(self._sender))
-        except struct.error:
+        except (struct.error, OverflowError):
             return False  # a value that its field cannot hold is none to fly by
         self._sender.seq = (self._sender.seq + 1) % 256
-        return self._transport.write(packed, self._peer)
+        return self._transport.write(packed, to[0] if to else self.gate.peer)
 
     def close(self) -> None:
         """Releases the transport."""
         self._transport.close()
+        if self._signing is not None:
+            self._signing.close(self._clock.now_ns())

@@ -19,9 +19,12 @@ from tilefix.errors import LinkError
 from tilefix.ports import Clock
 
 Address = tuple[str, int]
-# One read takes at most this many pieces, so that a flood cannot hold the loop.
+# One read takes at most this many pieces and bytes, so that a flood cannot hold the loop.
 _MAX_PIECES = 64
+_MAX_READ_BYTES = 1 << 16
+# A datagram carries packets of up to 280 bytes, a handful at most; what is longer is cut.
 _PIECE_BYTES = 4096
+_MAX_STREAM_PIECES = _MAX_READ_BYTES // _PIECE_BYTES
 _FIRST_RETRY_NS = 250_000_000
 _LONGEST_RETRY_NS = 5_000_000_000
 _FORMS = "serial:DEVICE:BAUD, udpin:HOST:PORT, udpout:HOST:PORT or tcp:HOST:PORT"
@@ -38,23 +41,24 @@ class Transport(Protocol):
         """Sends all or nothing; False when it could not leave now."""
         ...
 
+    def focus(self, peer: Address | None) -> None:
+        """Keeps what comes from this peer apart from all others', so that nobody else can fill its queue."""
+        ...
+
     def close(self) -> None:
         """Releases the carrier; may be called twice."""
         ...
 
 
 class Udp:
-    """Datagrams. `remote`: where to send before anybody was heard (udpout); `None` waits (udpin)."""
+    """Datagrams. `remote`: where to send before anybody was heard, and the only host listened to (udpout); `None` waits
+    for anybody (udpin)."""
 
     def __init__(self, bind: Address, remote: Address | None) -> None:
         self._remote = remote
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            self._socket.setblocking(False)
-            self._socket.bind(bind)
-        except OSError:
-            self._socket.close()
-            raise
+        self._socket = _bound(bind)
+        self._focused: socket.socket | None = None
+        self._peer: Address | None = None
 
     @property
     def port(self) -> int:
@@ -62,17 +66,13 @@ class Udp:
         return int(self._socket.getsockname()[1])
 
     def read(self) -> list[tuple[bytes, Address | None]]:
-        pieces: list[tuple[bytes, Address | None]] = []
-        for _ in range(_MAX_PIECES):
-            try:
-                data, peer = self._socket.recvfrom(65535)
-            except BlockingIOError:
-                break
-            except OSError:
-                # A port unreachable from an earlier send is reported here: nobody listens there yet.
-                continue
-            pieces.append((data, (str(peer[0]), int(peer[1]))))
-        return pieces
+        pieces = _datagrams(self._socket)
+        if self._remote is not None:
+            pieces = [piece for piece in pieces if piece[1][0] == self._remote[0]]
+        if self._focused is not None:
+            # Between its making and its connecting others' datagrams may have come this way.
+            pieces += [piece for piece in _datagrams(self._focused) if piece[1] == self._peer]
+        return [(data, peer) for data, peer in pieces]
 
     def write(self, data: bytes, peer: Address | None) -> bool:
         target = peer or self._remote
@@ -83,8 +83,68 @@ class Udp:
         except OSError:
             return False
 
+    def focus(self, peer: Address | None) -> None:
+        """Opens a second socket on the same port, connected to the peer: the system gives it that peer's datagrams, and
+        a flood by others fills only the first one's queue. Where it cannot be had, all come by the first."""
+        if self._focused is not None:
+            self._focused.close()
+        self._focused, self._peer = None, peer
+        if peer is None or self._socket.fileno() < 0:
+            return
+        try:
+            # The port is shared for this moment only: else another program could take it, or never be told that it is
+            # in use.
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                focused = _bound(self._socket.getsockname(), shared=True)
+            finally:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        except OSError:
+            return
+        try:
+            focused.connect(peer)
+            focused.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        except OSError:
+            focused.close()
+            return
+        self._focused = focused
+
     def close(self) -> None:
         self._socket.close()
+        if self._focused is not None:
+            self._focused.close()
+
+
+def _bound(address: Address, *, shared: bool = False) -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        made.setblocking(False)
+        if shared:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _datagrams(source: socket.socket) -> list[tuple[bytes, Address]]:
+    """What waits, oldest first, within the limits of one read."""
+    pieces: list[tuple[bytes, Address]] = []
+    taken = 0
+    for _ in range(_MAX_PIECES):
+        try:
+            data, peer = source.recvfrom(_PIECE_BYTES)
+        except BlockingIOError:
+            break
+        except OSError:
+            # A port unreachable from an earlier send is reported here: nobody listens there yet.
+            continue
+        pieces.append((data, (str(peer[0]), int(peer[1]))))
+        taken += len(data)
+        if taken >= _MAX_READ_BYTES:
+            break
+    return pieces
 
 
 class _Reopening:
@@ -105,6 +165,9 @@ class _Reopening:
 
     def _works(self) -> None:
         self._retry_ns = _FIRST_RETRY_NS
+
+    def focus(self, peer: Address | None) -> None:
+        """A stream has one peer."""
 
 
 class Tcp(_Reopening):
@@ -148,7 +211,7 @@ class Tcp(_Reopening):
         pieces: list[tuple[bytes, Address | None]] = []
         if self._socket is None:
             self._open()
-        for _ in range(_MAX_PIECES):
+        for _ in range(_MAX_STREAM_PIECES):
             if self._socket is None:
                 break
             try:
@@ -223,7 +286,7 @@ class Serial(_Reopening):
         pieces: list[tuple[bytes, Address | None]] = []
         if self._line is None:
             self._open()
-        for _ in range(_MAX_PIECES):
+        for _ in range(_MAX_STREAM_PIECES):
             if self._line is None:
                 break
             try:

@@ -89,10 +89,23 @@ class CameraSettings:
 
 @dataclass(frozen=True)
 class LinkSettings:
-    """`url`: see `tilefix.links.transport`. `component_id`: tilefix's own, beside the vehicle's system id."""
+    """`url`: see `tilefix.links.transport`. `component_id`: tilefix's own, beside the vehicle's system id.
+
+    `system_id`: the only vehicle to listen to; without it the first autopilot heard. `signing_key_file`: the key of a
+    signed link (`tilefix link-key`); what is sent is then signed, and what is not signed refused, unless
+    `require_signing` is false. `signing_state_file`: where the stamps are kept, by default beside the key.
+    """
 
     url: str
     component_id: int = limited(1, 255, 191)
+    system_id: int | None = limited(1, 255, None)
+    signing_key_file: Path | None = None
+    signing_state_file: Path | None = None
+    require_signing: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.signing_key_file is None and (self.require_signing or self.signing_state_file is not None):
+            raise ValueError("require_signing and signing_state_file need a signing_key_file")
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from tilefix.links.messages import HealthState, Severity
+from tilefix.links.commands import Command, Result, choice_of, command_of, hint_of
+from tilefix.links.messages import HealthState, Order, Severity
 from tilefix.links.vehicle import Vehicle
 from tilefix.localization.drift import MatchDrift
 from tilefix.ports import AutopilotLink, Clock, FrameSource
-from tilefix.publishing.publisher import Publisher
+from tilefix.publishing.publisher import Decision, Publisher
 from tilefix.service.forecast import Forecast
 from tilefix.service.health import Health
 from tilefix.service.supervisor import Supervisor
@@ -37,6 +38,7 @@ _REPORT_NS = 60_000_000_000
 _JOIN_S = 1.5
 _DRIFT_NAME = "TF_MATCH"
 _FAILED_TURNS = 100
+_MAX_ORDERS = 8
 # Speed that a receiver without one may have had between its last position and the notice of its loss.
 _UNKNOWN_SPEED_MPS = 25.0
 
@@ -107,6 +109,11 @@ class Daemon:
         self._lock = threading.Lock()
         self._forecasts: deque[Forecast] = deque(maxlen=8)
         self._orders: list[Callable[[], None]] = []
+        self._handlers: dict[Command, Callable[[Order], Result]] = {
+            Command.HINT: self._take_hint,
+            Command.PUBLISH: self._start_or_stop,
+        }
+        self._may_publish = True
         self._had_gnss = False
         self._publish_ns: int | None = None
         self._heartbeat_ns: int | None = None
@@ -119,10 +126,17 @@ class Daemon:
         """One turn of the loop: listens, notices the loss of GNSS, publishes and sends the heartbeat when due."""
         heard = self._link.poll()
         now_ns = self._clock.now_ns()
+        # An order may come from anybody who holds the key: it says nothing of the vehicle.
+        orders = [message for message in heard if isinstance(message, Order)]
         with self._lock:
             for message in heard:
-                self._vehicle.take(message)
+                if not isinstance(message, Order):
+                    self._vehicle.take(message)
+            results = [self._obey(order) for order in orders]
             self._notice_loss(now_ns)
+        for order, result in zip(orders, results, strict=True):
+            _logger.info("order %d of %d/%d: %s", order.command, *order.sender, result.name.lower())
+            self._link.answer(order, result)
         period_ns = round(1e9 / self._publisher.settings.rate_hz)
         if self._publish_ns is None or now_ns >= self._publish_ns:
             due_ns = now_ns if self._publish_ns is None else self._publish_ns
@@ -138,6 +152,8 @@ class Daemon:
     def _publish(self, now_ns: int) -> None:
         with self._lock:
             decision = self._publisher.decide(self._estimate(self._publisher.instant_ns(now_ns), now_ns), self._vehicle)
+        if not self._may_publish:
+            decision = Decision(None, "stopped by command")
         self.health.sent = decision.report is not None and self._link.send_report(decision.report)
         line = self._publisher.text(decision, now_ns) if self._link.system_id is not None else None
         if line is not None:
@@ -186,6 +202,26 @@ class Daemon:
             self._had_gnss = False
             self._lose(now_ns)
 
+    def _obey(self, order: Order) -> Result:
+        """Does what a command asks for, if it is one for tilefix."""
+        command = command_of(order)
+        handler = None if command is None else self._handlers.get(command)
+        return Result.UNSUPPORTED if handler is None else handler(order)
+
+    def _take_hint(self, order: Order) -> Result:
+        hint = hint_of(order)
+        if hint is None:
+            return Result.DENIED
+        self._order(lambda: self._localizer.hint(*hint))
+        return Result.ACCEPTED
+
+    def _start_or_stop(self, order: Order) -> Result:
+        choice = choice_of(order, 1)
+        if choice is None:
+            return Result.DENIED
+        self._may_publish = bool(choice)
+        return Result.ACCEPTED
+
     def _lose(self, now_ns: int) -> None:
         receiver = self._vehicle.last_gnss
         _logger.warning("GNSS lost; belief: %s", self._at_loss)
@@ -202,6 +238,7 @@ class Daemon:
     def _order(self, order: Callable[[], None]) -> None:
         """Leaves an order for the worker. What was forecast before no longer holds."""
         self._orders.append(order)
+        del self._orders[:-_MAX_ORDERS]  # each makes the belief anew: of those that wait the last ones count
         self._forecasts.clear()
 
     # The worker
