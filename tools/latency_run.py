@@ -38,7 +38,8 @@ from tilefix.localization.localizer import Localizer, LocalizerSettings
 from tilefix.maps.package import MapPackage
 from tilefix.maps.tileindex import TileIndex
 from tilefix.ports import Embedder
-from tilefix.publishing.publisher import Publisher, PublishSettings
+from tilefix.publishing.publisher import Publisher
+from tilefix.publishing.settings import PublishSettings
 from tilefix.simulation.live import LiveAutopilot
 from tilefix.timing import MonotonicClock, StageTimer
 

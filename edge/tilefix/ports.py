@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from tilefix.links.commands import Result
-    from tilefix.links.messages import HealthState, LinkMessage, Order, Report, Severity
+    from tilefix.links.messages import HealthState, LinkMessage, Order, Origin, Report, Severity
     from tilefix.manifest import ModelManifest
     from tilefix.types import BoolArray, Float32Array, Frame, UInt8Array
 
@@ -76,6 +76,15 @@ class AutopilotLink(Protocol):
     def send_report(self, report: Report) -> bool:
         """Sends a position by the route that its class stands for; False when it could not leave (it is then dropped:
         a late one is worth nothing)."""
+        ...
+
+    def set_origin(self, origin: Origin) -> bool:
+        """Gives the autopilot's local frame its zero; one that has it keeps its own."""
+        ...
+
+    @property
+    def transit_ns(self) -> int:
+        """How long the quickest message takes to the autopilot; 0 before anything tells."""
         ...
 
     def send_command(self, command: int, *params: float) -> bool:

@@ -16,6 +16,7 @@ from tilefix.links.messages import (
     Heartbeat,
     LinkMessage,
     Order,
+    Origin,
     PositionReport,
     Pressure,
     Report,
@@ -45,6 +46,8 @@ class FakeLink:
     texts: list[tuple[Severity, str]] = field(default_factory=list)
     values: list[tuple[str, float]] = field(default_factory=list)
     answers: list[tuple[int, Result]] = field(default_factory=list)
+    origins: list[Origin] = field(default_factory=list)
+    transit_ns: int = 0
     closed: int = 0
     system_id: int | None = 7
 
@@ -57,6 +60,10 @@ class FakeLink:
             self.positions.append(report)
         else:
             self.reports.append(report)
+        return True
+
+    def set_origin(self, origin: Origin) -> bool:
+        self.origins.append(origin)
         return True
 
     def send_command(self, command: int, *params: float) -> bool:

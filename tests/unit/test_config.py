@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tilefix.camera import CameraModel, Mount
 from tilefix.errors import ConfigError
 from tilefix.localization.localizer import LocalizerSettings
-from tilefix.publishing.publisher import PublishSettings
+from tilefix.publishing.settings import PublishSettings
 from tilefix.service.config import Config, ModelSettings, load_config
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "config" / "tilefix.toml"
@@ -107,8 +107,10 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         ("[link]", "[link]\nsystem_id = 256", 9, "1 to 255"),
         ("[link]", "[link]\nrequire_signing = true", 9, "need a signing_key_file"),
         ("[link]", '[link]\nsigning_state_file = "x"', 9, "need a signing_key_file"),
-        ("[link]", "[publish]\nrate_hz = 1\n[link]", 9, "5 to 20"),
-        ("[link]", "[publish]\nrate_hz = 99999999999999999999\n[link]", 9, "5 to 20"),
+        ("[link]", "[publish]\nrate_hz = 0.01\n[link]", 9, "0.05 to 50"),
+        ("[link]", '[publish]\nroute = "gps_input"\nrate_hz = 4\n[link]', 10, "at least 5"),
+        ("[link]", '[publish]\nroute = "pigeon"\n[link]', 9, "auto, gps_input, vision"),
+        ("[link]", "[publish]\nrate_hz = 99999999999999999999\n[link]", 9, "0.05 to 50"),
         ("[link]", "[publish]\nmirror_gnss = 1\n[link]", 9, "true or false"),
         ("[link]", '[start]\nat_loss = "pray"\n[link]', 9, "uniform, last_gnss, keep"),
         ("[link]", "[start]\nhint_lat_deg = 47\n[link]", 9, "belong together"),

@@ -13,7 +13,8 @@ import pytest
 from support.clocks import ManualClock
 from support.daemons import FakeFrames, FakeLink, FakeLocalizer, S, frame
 from tilefix.links.messages import HealthState, PositionReport, Severity
-from tilefix.publishing.publisher import Publisher, PublishSettings
+from tilefix.publishing.publisher import Publisher
+from tilefix.publishing.settings import PublishSettings
 from tilefix.service.daemon import Daemon
 from tilefix.timing import StageTimer
 from tilefix.types import Fix, Frame, NoFix, Reason, VehicleState

@@ -9,7 +9,8 @@ from support.clocks import ManualClock
 from support.daemons import FakeFrames, FakeLink, FakeLocalizer, S, frame
 from tilefix.links.commands import Command, Result
 from tilefix.links.messages import Order
-from tilefix.publishing.publisher import Publisher, PublishSettings
+from tilefix.publishing.publisher import Publisher
+from tilefix.publishing.settings import PublishSettings
 from tilefix.service.daemon import Daemon
 
 

@@ -19,7 +19,8 @@ S = 1_000_000_000
 # The manual clock shows 1 s when the link is opened, as the link's own clock does.
 AT_NS = 6 * S
 LOCAL = LocalReport(
-    at_ns=AT_NS,
+    at_ns=AT_NS - S // 5,
+    stamp_ns=AT_NS,
     route=Route.VISION,
     north_m=100.5,
     east_m=-20.25,
@@ -30,9 +31,7 @@ LOCAL = LocalReport(
     sigma_m=5.0,
     speed_sigma_mps=0.5,
     variance_m2=(6.0, 7.0, 8.0),
-    roll_deg=10.0,
-    pitch_deg=-5.0,
-    yaw_deg=120.0,
+    attitude_deg=(10.0, -5.0, 120.0),
     reset_counter=3,
 )
 
@@ -85,7 +84,7 @@ def test_external_position_estimate() -> None:
 
 
 def test_global_position_sensor() -> None:
-    sent = _sent(GlobalReport(AT_NS, 1, 47.1234567, -8.7654321, 512.5, 4.0, 6.0), 12)
+    sent = _sent(GlobalReport(AT_NS - S // 5, AT_NS, 1, 47.1234567, -8.7654321, 512.5, 4.0, 6.0), 12)
     assert (sent.get_type(), sent.id, sent.flags) == ("GLOBAL_POSITION_SENSOR", 1, 0)
     assert sent.source == mavlink.GLOBAL_POSITION_SRC_VISION
     assert (sent.time_usec, sent.processing_time) == (6_250_000, 250_000)

@@ -9,7 +9,8 @@ import pytest
 
 from tilefix.links.messages import AutopilotTime, GnssReceiver, Pressure, Severity
 from tilefix.links.vehicle import Vehicle
-from tilefix.publishing.publisher import Decision, Publisher, PublishSettings
+from tilefix.publishing.publisher import Decision, Publisher
+from tilefix.publishing.settings import PublishSettings
 from tilefix.types import Covariance, Fix, FixKind, NoFix, Reason
 
 S = 1_000_000_000
@@ -95,7 +96,7 @@ def test_coasting_has_a_limit_of_its_own() -> None:
     publisher = Publisher(PublishSettings(max_coast_sigma_m=2.0))
     vehicle = _vehicle(fix_type=DENIED)
     assert publisher.decide(FIX, vehicle).report is not None
-    assert publisher.decide(replace(FIX, kind=FixKind.COAST), vehicle).report is None
+    assert publisher.decide(replace(FIX, kind=FixKind.COAST, at_ns=2 * S + S // 10), vehicle).report is None
 
 
 def test_sigmas_are_never_claimed_smaller_than_the_floor() -> None:
@@ -146,15 +147,37 @@ def test_a_receiver_that_jumped_is_not_repeated_for_a_while() -> None:
 
 def test_a_receiver_that_contradicts_the_map_is_not_repeated_after_it() -> None:
     publisher, vehicle = Publisher(), _vehicle()
-    assert publisher.decide(replace(FIX, lat_deg=47.0003, lon_deg=8.0), vehicle).report is not None
-    assert publisher.decide(NoFix(2 * S, Reason.NO_MATCH), vehicle).mirrored
-    assert publisher.decide(replace(FIX, lat_deg=47.003, lon_deg=8.0), vehicle).report is not None
-    assert publisher.decide(NoFix(2 * S, Reason.NO_MATCH), vehicle).report is None
+    at_ns = iter(range(2 * S, 3 * S, S // 10))
+    near, far = (replace(FIX, lat_deg=lat_deg, lon_deg=8.0) for lat_deg in (47.0003, 47.003))
+    assert publisher.decide(replace(near, at_ns=next(at_ns)), vehicle).report is not None
+    assert publisher.decide(NoFix(next(at_ns), Reason.NO_MATCH), vehicle).mirrored
+    assert publisher.decide(replace(far, at_ns=next(at_ns)), vehicle).report is not None
+    last = publisher.decide(NoFix(next(at_ns), Reason.NO_MATCH), vehicle)
+    assert (last.report, last.refusal) == (None, "GNSS jumped or contradicts the map")
 
 
 def test_the_instant_is_the_delay_that_the_autopilot_assumes() -> None:
-    assert Publisher().instant_ns(S) == S - 200_000_000
-    assert Publisher(PublishSettings(delay_ms=0.0)).instant_ns(S) == S
+    assert Publisher().instant_ns(S, Vehicle()) == S - 200_000_000
+    assert Publisher(PublishSettings(delay_ms=0.0)).instant_ns(S, Vehicle()) == S
+
+
+def test_no_instant_is_sent_twice_and_none_before_an_earlier_one() -> None:
+    publisher, vehicle = Publisher(), _vehicle(fix_type=DENIED)
+    assert publisher.decide(FIX, vehicle).report is not None
+    for at_ns in (2 * S, 2 * S - S // 10):
+        assert publisher.decide(FIX, vehicle, at_ns) == Decision(None, None)
+    assert publisher.decide(FIX, vehicle, 2 * S + 1).report is not None
+
+
+def test_an_estimate_of_another_instant_is_carried_to_the_one_asked_for() -> None:
+    report = Publisher().decide(FIX, _vehicle(fix_type=DENIED), 2 * S - S // 5).report
+    assert report is not None
+    assert report.at_ns == 2 * S - S // 5
+    # 3 m/s south and 4 m/s east, 0.2 s earlier.
+    assert (report.lat_deg - FIX.lat_deg) * 111_195.0 == pytest.approx(0.6, abs=0.01)
+    assert (report.lon_deg - FIX.lon_deg) * 111_195.0 * math.cos(math.radians(47.1)) == pytest.approx(-0.8, abs=0.01)
+    late = Publisher().decide(FIX, _vehicle(fix_type=DENIED), 2 * S + 6 * S // 10)
+    assert (late.report, late.refusal) == (None, "position holds for another time")
 
 
 def test_the_pilot_is_told_of_changes_at_most_once_a_second() -> None:

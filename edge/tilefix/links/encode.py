@@ -14,7 +14,7 @@ from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
 from tilefix.camera import rotation_deg
 from tilefix.links import parametercoding
-from tilefix.links.messages import AutopilotKind
+from tilefix.links.messages import AutopilotKind, Origin
 from tilefix.links.reports import (
     EstimateReport,
     GlobalReport,
@@ -79,7 +79,8 @@ def _odometry(report: LocalReport, stamp_us: int, kind: AutopilotKind) -> Any:
     """ArduPilot drops every frame but LOCAL_FRD with BODY_FRD, and takes it for north-east-down; PX4 takes LOCAL_FRD
     for one of unknown heading, and LOCAL_NED as it is called. The velocity is turned into the body by the attitude
     that goes with it, so that the receiver turns it back by the same."""
-    body_from_ned = rotation_deg(report.roll_deg, report.pitch_deg, report.yaw_deg).T
+    assert report.attitude_deg is not None
+    body_from_ned = rotation_deg(*report.attitude_deg).T
     velocity = body_from_ned @ (report.velocity_north_mps, report.velocity_east_mps, report.velocity_down_mps)
     frame = mavlink.MAV_FRAME_LOCAL_NED if kind is AutopilotKind.PX4 else mavlink.MAV_FRAME_LOCAL_FRD
     return mavlink.MAVLink_odometry_message(
@@ -89,7 +90,7 @@ def _odometry(report: LocalReport, stamp_us: int, kind: AutopilotKind) -> Any:
         report.north_m,
         report.east_m,
         report.down_m,
-        _quaternion(report.roll_deg, report.pitch_deg, report.yaw_deg),
+        _quaternion(*report.attitude_deg),
         *map(float, velocity),
         math.nan,
         math.nan,
@@ -161,6 +162,12 @@ def command(vehicle: tuple[int, int], number: int, params: Sequence[float]) -> A
     """COMMAND_LONG; parameters that are not given are zero."""
     filled = (*params, *(0.0,) * (7 - len(params)))
     return mavlink.MAVLink_command_long_message(*vehicle, number, 0, *filled)
+
+
+def set_origin(system: int, origin: Origin) -> Any:
+    """SET_GPS_GLOBAL_ORIGIN."""
+    place = (round(origin.lat_deg * 1e7), round(origin.lon_deg * 1e7), round(origin.amsl_m * 1e3))
+    return mavlink.MAVLink_set_gps_global_origin_message(system, *place, 0)
 
 
 def read_parameter(vehicle: tuple[int, int], name: str) -> Any:

@@ -18,7 +18,7 @@ from tilefix.links.commands import Result, order_of
 from tilefix.links.decode import Decoder, airframe_of, kind_of, version_of
 from tilefix.links.dialect import numbers
 from tilefix.links.gate import Gate, Heard
-from tilefix.links.messages import AutopilotKind, GimbalSource, Identity, LinkMessage, Order, Rebooted
+from tilefix.links.messages import AutopilotKind, GimbalSource, Identity, LinkMessage, Order, Origin, Rebooted
 from tilefix.links.reports import (
     EstimateReport,
     GlobalReport,
@@ -189,17 +189,26 @@ class MavlinkLink:
         """Sends a position by the message that its class stands for."""
         if self._vehicle is None:
             return False
-        stamp_us = self._stamp_us(report.at_ns)
         if isinstance(report, PositionReport):
-            return self._send(encode.gps_input(report, stamp_us))
+            return self._send(encode.gps_input(report, self._stamp_us(report.at_ns)))
         if isinstance(report, LocalReport):
-            return self._send(encode.local(report, stamp_us, self._decoder.kind))
+            return self._send(encode.local(report, self._stamp_us(report.stamp_ns), self._decoder.kind))
         sent_us = self._stamp_us(self._clock.now_ns())
-        age_us = max(sent_us - stamp_us, 0)
+        held_ns = report.at_ns if isinstance(report, EstimateReport) else report.stamp_ns
+        age_us = max(sent_us - self._stamp_us(held_ns), 0)
         if isinstance(report, EstimateReport):
             return self._send(encode.external_estimate(report, self._vehicle, sent_us / 1e6, age_us / 1e6))
         assert isinstance(report, GlobalReport)
         return self._send(encode.global_position(report, self._vehicle, sent_us, age_us))
+
+    @property
+    def transit_ns(self) -> int:
+        """How long the quickest message takes one way; 0 before anything tells."""
+        return self._decoder.boot.transit_ns
+
+    def set_origin(self, origin: Origin) -> bool:
+        """Sends SET_GPS_GLOBAL_ORIGIN; an autopilot that has an origin ignores it."""
+        return self._vehicle is not None and self._send(encode.set_origin(self._vehicle[0], origin))
 
     def send_command(self, command: int, *params: float) -> bool:
         """Sends COMMAND_LONG; the answer comes as a `CommandResult`."""

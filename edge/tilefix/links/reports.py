@@ -50,11 +50,13 @@ class LocalReport:
     where `route` says so.
 
     `variance_m2`: what is written for north, east and down, which is not every firmware's square of `sigma_m`, the
-    error that it shall take from them. Attitude (degrees, of the body at `at_ns`) turns the velocity of ODOMETRY.
+    error that it shall take from them. `attitude_deg` (roll, pitch, yaw of the body at `at_ns`) turns the velocity of
+    ODOMETRY. `stamp_ns`: what the message is dated by, from which the autopilot takes its delay off.
     `reset_counter`: one more whenever the position jumped. `quality`: 1 to 100.
     """
 
     at_ns: int
+    stamp_ns: int
     route: Route
     north_m: float
     east_m: float
@@ -65,9 +67,7 @@ class LocalReport:
     sigma_m: float
     speed_sigma_mps: float
     variance_m2: tuple[float, float, float]
-    roll_deg: float
-    pitch_deg: float
-    yaw_deg: float
+    attitude_deg: tuple[float, float, float] | None
     reset_counter: int
     quality: int = 100
 
@@ -85,9 +85,11 @@ class EstimateReport:
 @dataclass(frozen=True, slots=True)
 class GlobalReport:
     """A horizontal position from a map, for an autopilot that takes several: GLOBAL_POSITION_SENSOR. `sensor_id`: which
-    of its sources this is, counted from 1."""
+    of its sources this is, counted from 1; `stamp_ns`: what the message is dated by, from which the autopilot takes its
+    delay off."""
 
     at_ns: int
+    stamp_ns: int
     sensor_id: int
     lat_deg: float
     lon_deg: float

@@ -48,6 +48,11 @@ class BootTime:
         if 0 <= took_ns <= MAX_ROUND_TRIP_NS:
             self._round_trips.append((took_ns, sent_ns + took_ns // 2 - boot_ns))
 
+    @property
+    def transit_ns(self) -> int:
+        """Half the shortest round trip kept; 0 before any."""
+        return min(self._round_trips)[0] // 2 if self._round_trips else 0
+
     def to_local_ns(self, boot_ns: int) -> int | None:
         """Local monotonic time of a boot time; `None` before any evidence."""
         if self._round_trips:

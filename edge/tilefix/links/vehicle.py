@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from tilefix.links.attitude import AttitudeHistory
 from tilefix.links.height import PressureAltitude
+from tilefix.links.known import KnownAutopilot
 from tilefix.links.messages import (
     Attitude,
     AutopilotTime,
@@ -91,6 +92,7 @@ class Vehicle:
         the receiver that the autopilot reports is the position that tilefix itself sends (gps_id 0), so that it proves
         nothing."""
         self._settings = settings or HeightSettings()
+        self.autopilot = KnownAutopilot()
         self._receiver_is_ours = receiver_is_ours
         self._attitudes = AttitudeHistory()
         self._gimbal = gimbal
@@ -109,6 +111,7 @@ class Vehicle:
     def take(self, message: LinkMessage) -> None:
         """Takes in one message of the link."""
         self._heard_ns = max(message.at_ns, self._heard_ns or message.at_ns)
+        self.autopilot.take(message)
         if isinstance(message, Attitude):
             self._attitudes.add(message)
         elif isinstance(message, CameraAttitude):
@@ -201,6 +204,10 @@ class Vehicle:
             return None
         yaw_deg = (carrier.yaw_deg + body.yaw_deg + 180.0) % 360.0 - 180.0
         return Attitude(at_ns, carrier.roll_deg, carrier.pitch_deg, yaw_deg)
+
+    def attitude_at(self, at_ns: int) -> Attitude | None:
+        """The body's attitude at an instant; `None` without one that is fresh."""
+        return self._attitudes.at(at_ns)
 
     def gnss_available(self, now_ns: int) -> bool:
         """True while the receiver has a fix: lost at once, back only after it was good for a while."""

@@ -19,7 +19,7 @@ from tilefix.errors import ConfigError
 from tilefix.links.vehicle import GimbalSettings, HeightSettings
 from tilefix.localization.localizer import LocalizerSettings
 from tilefix.mapcheck.age import MAX_AGE_YEARS
-from tilefix.publishing.publisher import PublishSettings
+from tilefix.publishing.settings import PublishSettings
 from tilefix.toml.fields import chosen, limited, read_section
 from tilefix.toml.file import TomlFile
 

@@ -18,6 +18,7 @@ from tilefix.links.vehicle import Vehicle
 from tilefix.localization.drift import MatchDrift
 from tilefix.ports import AutopilotLink, Clock, FrameSource
 from tilefix.publishing.publisher import Decision, Publisher
+from tilefix.publishing.sender import Sender
 from tilefix.service.forecast import Forecast
 from tilefix.service.health import Health
 from tilefix.service.supervisor import Supervisor
@@ -94,6 +95,7 @@ class Daemon:
         self._frames = frames
         self._link = link
         self._publisher = publisher or Publisher()
+        self._sender = Sender(self._publisher, link)
         self._vehicle = vehicle or Vehicle(receiver_is_ours=self._publisher.settings.gps_id == 0)
         self._clock = clock or MonotonicClock()
         self._at_loss = at_loss
@@ -147,14 +149,18 @@ class Daemon:
         if self._heartbeat_ns is None or now_ns - self._heartbeat_ns >= _HEARTBEAT_NS:
             self._link.send_heartbeat(self._state(now_ns))
             self._heartbeat_ns = now_ns
+            with self._lock:
+                self._untold.extend(self._sender.attend(self._vehicle, now_ns))
             self._tell_drift(now_ns)
 
     def _publish(self, now_ns: int) -> None:
         with self._lock:
-            decision = self._publisher.decide(self._estimate(self._publisher.instant_ns(now_ns), now_ns), self._vehicle)
+            instant_ns = self._sender.instant_ns(now_ns, self._vehicle)
+            decision = self._publisher.decide(self._estimate(instant_ns, now_ns), self._vehicle, instant_ns)
+            exposed_ns = self._forecasts[-1].begins_ns if self._forecasts else None
         if not self._may_publish:
             decision = Decision(None, "stopped by command")
-        self.health.sent = decision.report is not None and self._link.send_report(decision.report)
+        self.health.sent = self._sender.send(decision, now_ns, exposed_ns)
         line = self._publisher.text(decision, now_ns) if self._link.system_id is not None else None
         if line is not None:
             _logger.info("%s", line[1])
