@@ -102,16 +102,17 @@ def receivers(track: Track, attack: Attack, seed: int) -> list[GnssReceiver]:
     error = drift(rng, times_s, SLOW_M, SLOW_S) + rng.normal(0.0, FAST_M, (len(times_s), 2))
     toward = np.array([math.sin(attack.direction_rad), math.cos(attack.direction_rad)])
     across = math.cos(math.radians(track.lat_deg))
+    known_s = track.times_s
+    places = np.column_stack([np.interp(times_s, known_s, track.truth_m[:, axis]) for axis in (0, 1)]) + error
+    velocities = np.column_stack([np.interp(times_s, known_s, track.truth_mps[:, axis]) for axis in (0, 1)])
+    velocities += rng.normal(0.0, SPEED_NOISE_MPS, velocities.shape)
+    delays_s = np.maximum(0.02, DELAY_S + DELAY_JITTER_S * rng.normal(0.0, 1.0, len(times_s)))
     heard = []
-    for k, time_s in enumerate(times_s):
-        place = np.array([np.interp(time_s, track.times_s, track.truth_m[:, axis]) for axis in (0, 1)])
-        velocity = np.array([np.interp(time_s, track.times_s, track.truth_mps[:, axis]) for axis in (0, 1)])
+    for time_s, place, velocity, delay_s in zip(times_s, places, velocities, delays_s, strict=True):
         pull_m = attack.pull_m(float(time_s))
-        place += error[k] + pull_m * toward
+        place = place + pull_m * toward
         if time_s >= attack.start_s and pull_m < attack.most_m:
-            velocity += attack.ramp_mps * toward
-        velocity += rng.normal(0.0, SPEED_NOISE_MPS, 2)
-        delay_s = max(0.02, DELAY_S + DELAY_JITTER_S * float(rng.normal()))
+            velocity = velocity + attack.ramp_mps * toward
         heard.append(
             GnssReceiver(
                 at_ns=round((time_s + delay_s) * S),

@@ -67,7 +67,7 @@ class ShadowScore:
 
     def __init__(self, settings: HandoverSettings | None = None) -> None:
         self._settings = settings or HandoverSettings()
-        self._kept: deque[Comparison] = deque()
+        self._kept: deque[tuple[int, float, float, float]] = deque()  # at_ns, east, north, squared distance
         self._score = Score(Verdict.NOT_ENOUGH)
 
     def clear(self) -> None:
@@ -82,26 +82,26 @@ class ShadowScore:
 
     def add(self, comparison: Comparison) -> Score:
         """Takes in a comparison with good GNSS; one that is not later than the last counts for nothing."""
-        if self._kept and comparison.at_ns - self._kept[-1].at_ns < _EVERY_NS:
+        at_ns = comparison.at_ns
+        if self._kept and at_ns - self._kept[-1][0] < _EVERY_NS:
             return self._score
-        self._kept.append(comparison)
-        oldest_ns = comparison.at_ns - round(self._settings.window_s * 1e9)
-        while self._kept[0].at_ns < oldest_ns:
+        self._kept.append((at_ns, comparison.east_m, comparison.north_m, comparison.distance2()))
+        while at_ns - self._kept[0][0] > self._settings.window_s * 1e9:
             self._kept.popleft()
-        self._score = self._judged()
+        self._score = self._judged(comparison)
         return self._score
 
-    def _judged(self) -> Score:
-        kept = self._kept
-        gaps_s = np.diff([one.at_ns for one in kept]) / 1e9
-        seconds = float(np.minimum(gaps_s, _GAP_S).sum())
-        apart = np.array([(one.east_m, one.north_m) for one in kept])
-        sizes = np.hypot(apart[:, 0], apart[:, 1])
-        distances2 = np.array([one.distance2() for one in kept])
-        bias = np.median(apart, axis=0)
+    def _judged(self, newest: Comparison) -> Score:
+        kept = np.array(self._kept)
+        seconds = float(np.minimum(np.diff(kept[:, 0]) / 1e9, _GAP_S).sum())
+        sizes, distances2 = np.hypot(kept[:, 1], kept[:, 2]), kept[:, 3]
+        bias = np.median(kept[:, 1:3], axis=0)
         median_m, p95_m = np.percentile(sizes, [50.0, 95.0])
         stretch = math.sqrt(max(float(np.minimum(distances2, _CAPPED).mean()) / 2.0, 1e-6))
-        sigmas = self._bias_sigmas(float(bias[0]), float(bias[1]), seconds)
+        # The bias in sigmas of the mean of so many seconds: vision's share shrinks by the number of independent errors
+        # in them (T / 2 tau, Bartlett 1946), the receiver's slow one does not.
+        share = min(1.0, 2.0 * CORRELATION_S / max(seconds, 1e-3))
+        sigmas = math.sqrt(newest.total(share).mahalanobis2(float(bias[0]), float(bias[1])))
         within = tuple(float(np.mean(distances2 < limit)) for limit in WITHIN)
         verdict = Verdict.CONSISTENT
         if seconds < self._settings.min_window_s:
@@ -114,10 +114,3 @@ class ShadowScore:
             verdict, seconds, len(kept), float(median_m), float(p95_m), float(bias[0]), float(bias[1]), sigmas,
             stretch, (within[0], within[1], within[2]),
         )  # fmt: skip
-
-    def _bias_sigmas(self, east_m: float, north_m: float, seconds: float) -> float:
-        """The bias in sigmas of the mean of so many seconds: vision's share shrinks by the number of independent
-        errors in them (T / 2 tau, Bartlett 1946), the receiver's slow one does not."""
-        share = min(1.0, 2.0 * CORRELATION_S / max(seconds, 1e-3))
-        newest = self._kept[-1]
-        return math.sqrt(newest.total(share).mahalanobis2(east_m, north_m))

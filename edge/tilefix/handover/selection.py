@@ -150,9 +150,10 @@ class SourceChoice:
             request = Read(self._name)
         elif self._selected != wanted and self._position == _EXTERNAL_NAV:
             request = Command(SET_EKF_SOURCE_SET, (float(wanted),))
+        if request is not None:
+            self._asked_ns = now_ns
+            self._tries += 1
+        else:
+            self._tries = 0
         self.failed = force and (self._position not in (None, _EXTERNAL_NAV) or self._tries >= TRIES)
-        if request is None:
-            return []
-        self._asked_ns = now_ns
-        self._tries += 1
-        return [request]
+        return [] if request is None else [request]
