@@ -235,8 +235,8 @@ set_up_system() {
     UNITS_CHANGED=no
     parent /etc/udev/rules.d
     if put /etc/udev/rules.d/70-tilefix.rules 644 root:root <"$FROM/udev/70-tilefix.rules"; then
-        on_running_system udevadm control --reload
-        on_running_system udevadm trigger --subsystem-match=tty
+        on_running_udev control --reload
+        on_running_udev trigger --subsystem-match=tty
     fi
     # A log that cannot fill the disk, on disk after a crash.
     parent /etc/systemd/journald.conf.d
@@ -314,6 +314,9 @@ unit_state() { systemctl is-enabled "$1" 2>/dev/null || true; }
 
 # In an image that is not running there is nobody to tell.
 on_running_system() { if [ -d /run/systemd/system ]; then act "$@"; fi; }
+
+# A container has systemd, but no udev.
+on_running_udev() { if [ -S /run/udev/control ]; then act udevadm "$@"; fi; }
 
 self_test() {
     local command=/usr/local/bin/tilefix

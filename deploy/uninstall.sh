@@ -40,7 +40,7 @@ main() {
         esac
     done
     on_running_system systemctl daemon-reload
-    on_running_system udevadm control --reload
+    if [ -S /run/udev/control ]; then act udevadm control --reload; fi
     act rm -rf "$OPT" /opt/tilefix-payload
     if [ "$1" = --purge ]; then
         act rm -rf "$ETC" "$STATE"
