@@ -133,7 +133,7 @@ def test_streams_are_asked_for_when_the_vehicle_is_known(rig: Rig) -> None:
     }
     assert {(one.target_system, one.target_component) for one in asked} == {(7, 1)}
     interval_us = {int(one.param1): one.param2 for one in asked}
-    assert interval_us[mavlink.MAVLINK_MSG_ID_ATTITUDE] == 20_000
+    assert interval_us[mavlink.MAVLINK_MSG_ID_ATTITUDE] == 25_000
 
 
 def test_only_streams_that_stay_away_or_come_slowly_are_asked_for_again(known: Rig) -> None:
@@ -145,13 +145,29 @@ def test_only_streams_that_stay_away_or_come_slowly_are_asked_for_again(known: R
     optional = [int(one.param1) for one in known.commands()]
     assert optional.count(mavlink.MAVLINK_MSG_ID_DISTANCE_SENSOR) == 1
     assert optional.count(mavlink.MAVLINK_MSG_ID_HOME_POSITION) == 1
-    known.clock.advance_s(3.5)
+    known.clock.advance_s(4.5)
     known.hear(known.autopilot.heartbeat())
     assert {int(one.param1) for one in known.commands()} == {
         mavlink.MAVLINK_MSG_ID_ATTITUDE,
         mavlink.MAVLINK_MSG_ID_SCALED_PRESSURE,
         mavlink.MAVLINK_MSG_ID_GPS_RAW_INT,
     }
+
+
+def test_a_rate_that_is_refused_is_halved_and_kept_when_it_comes(known: Rig) -> None:
+    asked_us = []
+    for _ in range(6):
+        _fly(known, 3.2, attitude_every=50)
+        asked_us += [one.param2 for one in known.commands() if one.param1 == mavlink.MAVLINK_MSG_ID_ATTITUDE]
+    assert asked_us == [25_000, 50_000, 50_000, 100_000, 100_000, 100_000]
+    _fly(known, 8.0, attitude_every=5)
+    assert known.commands() == []
+    _fly(known, 5.0, attitude_every=5)
+    tried_again = {int(one.param1): one.param2 for one in known.commands()}
+    assert tried_again[mavlink.MAVLINK_MSG_ID_ATTITUDE] == 25_000
+    known.hear(known.autopilot.attitude(300))
+    again = {int(one.param1): one.param2 for one in known.commands()}
+    assert again[mavlink.MAVLINK_MSG_ID_ATTITUDE] == 25_000
 
 
 def test_a_reboot_is_reported_and_streams_are_asked_for_again(known: Rig) -> None:
