@@ -249,7 +249,9 @@ set_up_system() {
     parent "${servers%/*}"
     if [ ! -e $servers ] || [ -n "$NTP" ]; then
         if put $servers 644 root:root < <(printf '%s\n' '[Time]' "NTP=$NTP" FallbackNTP=); then
-            on_running_system systemctl try-restart systemd-timesyncd.service
+            if systemctl cat systemd-timesyncd.service >/dev/null 2>&1; then
+                on_running_system systemctl try-restart systemd-timesyncd.service
+            fi
         fi
     fi
     # JetPack's login prompt holds the serial port of the 40-pin header.
