@@ -17,6 +17,7 @@ COMMANDS = {
     "run": ("tilefix.service.runcommand", "fly: camera and autopilot in, position fixes out"),
     "check-config": ("tilefix.service.checkconfig", "check that configuration, map and model fit together"),
     "selftest": ("tilefix.service.selftest", "try engine, map, disk, camera and link on the ground"),
+    "doctor": ("tilefix.doctor.command", "read the autopilot's parameters and tell or mend what is wrong for tilefix"),
     "engine": ("tilefix.engine.command", "quantize a model, build a TensorRT engine of it"),
     "calibrate": ("tilefix.calibration.command", "estimate mount, field of view, latency and map offset from a flight"),
     "update": ("tilefix.update.command", "install a version, map or model beside what runs, with a way back"),

@@ -1,0 +1,1 @@
+"""`tilefix doctor`: is the autopilot set up for the positions that it will be sent?"""
