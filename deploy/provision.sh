@@ -119,9 +119,10 @@ put() {
     rm "$new"
 }
 
-# parent PATH: the folder of a drop-in, remembered when it is ours.
+# parent PATH: the folder of a drop-in, remembered when it is ours, and those that it lies in.
 parent() {
     if [ ! -d "$1" ]; then
+        parent "$(dirname "$1")"
         remember "dir $1"
         act install -d -m 755 "$1"
     fi
@@ -161,7 +162,9 @@ install_version() {
         if [ "$(readlink $OPT/current || true)" != "$before" ]; then changed "version $(readlink $OPT/current)"; fi
     fi
     if [ "$DRY_RUN" = yes ] && [ ! -d $OPT/current ]; then
+        # What the script lies beside: in a bundle one folder up, in the repository its own.
         FROM=$(dirname "$HERE")
+        [ -d "$FROM/config" ] || FROM=$HERE
     else
         [ -f $OPT/current/.complete ] || die "no version is installed (give --bundle)"
         FROM=$OPT/current
@@ -342,7 +345,13 @@ set_up_system
 if [ "$DRY_RUN" = no ]; then
     [ -e "$STATE/provision/done" ] || : >"$STATE/provision/done"
 fi
-if [ "$CHANGES" -eq 0 ]; then say "nothing to change"; else say "$CHANGES changes"; fi
+if [ "$CHANGES" -eq 0 ]; then
+    say "nothing to change"
+elif [ "$DRY_RUN" = yes ]; then
+    say "$CHANGES changes to make"
+else
+    say "$CHANGES changes"
+fi
 if [ "$SELFTEST" = yes ] && ! self_test; then
     say "set up, but not fit to fly yet: mend what the self-test names, then: tilefix selftest $ETC/tilefix.toml"
     exit 3

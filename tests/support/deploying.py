@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import base64
+import ensurepip
 import hashlib
+import importlib
 import io
 import os
+import platform
+import shutil
 import subprocess
 import sys
 import tarfile
+import zipfile
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 BUNDLE_PY = DEPLOY / "bundle.py"
+INSTALLER = ("lib.sh", "bundle.py", "minisign.py", "install.sh", "provision.sh", "uninstall.sh", "power.sh")
 
 
 def run(
@@ -31,6 +38,16 @@ def run(
         check=False,
         stdin=subprocess.DEVNULL,
     )
+
+
+def bundle_py(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    """What bundle.py does with these arguments, within the test's process."""
+    if str(DEPLOY) not in sys.path:
+        sys.path.insert(0, str(DEPLOY))
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        status = importlib.import_module("bundle").main([str(word) for word in words])
+    return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
 
 
 def script(folder: Path, name: str, body: str) -> Path:
@@ -88,22 +105,23 @@ def bundle_tree(folder: Path, **files: str) -> Path:
     """A bundle's folder with `files` (double underscores stand for slashes), not sealed yet."""
     tree = folder / "tilefix-1.0-test"
     for name, content in {"config__tilefix_toml": "# a configuration\n", **files}.items():
-        file = tree / name.replace("__", "/").replace("_toml", ".toml").replace("_sh", ".sh")
+        file = tree / name.replace("__", "/").replace("_toml", ".toml").replace("_json", ".json")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content, encoding="utf-8")
     return tree
 
 
-def seal(tree: Path, *, version: str = "1.0", arch: str = "aarch64", python: str = "3.10") -> None:
+def seal(
+    tree: Path, *, version: str = "1.0", arch: str = "aarch64", python: str = "3.10", commit: str = "0" * 40
+) -> None:
     """Writes manifest and sums by bundle.py."""
-    words: list[str | Path] = [sys.executable, "-B", BUNDLE_PY, "seal", tree, "--version", version]
-    done = run([*words, "--arch", arch, "--python", python, "--commit", "0" * 40])
+    done = bundle_py("seal", tree, "--version", version, "--arch", arch, "--python", python, "--commit", commit)
     assert done.returncode == 0, done.stderr
 
 
 def pack(tree: Path, archive: Path) -> Path:
     """The archive of a sealed tree."""
-    done = run([sys.executable, "-B", BUNDLE_PY, "pack", tree, archive])
+    done = bundle_py("pack", tree, archive)
     assert done.returncode == 0, done.stderr
     return archive
 
@@ -156,3 +174,62 @@ def fake_rootfs(folder: Path, python: str) -> Path:
         _add(tar, f"usr/bin/python{python}", "", 0o755)
         _add(tar, "etc/passwd", "root:x:0:0:root:/root:/bin/bash\n")
     return archive
+
+
+# What install.sh imports of a version before it counts as whole.
+IMPORTED = ("cv2", "faiss", "numpy", "onnxruntime", "pymavlink/mavutil", "pyproj", "tilefix/cli")
+COMMAND = """
+import sys
+
+def main():
+    if "--help" in sys.argv:
+        print("    selftest        try the parts")
+    if sys.argv[1:2] == ["selftest"]:
+        import pathlib
+        return int(pathlib.Path(sys.argv[2]).read_text().strip("# \\n") or 0)
+    print("tilefix of the test")
+    return 0
+"""
+
+
+def fake_wheel(folder: Path, *, broken: bool = False) -> Path:
+    """One wheel with a module of each name that install.sh imports, and a command `tilefix`; quick to install."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "tilefix-1.0-py3-none-any.whl"
+    files = {f"{name}.py": COMMAND if name == "tilefix/cli" else "" for name in IMPORTED}
+    files |= {"tilefix/__init__.py": "", "pymavlink/__init__.py": ""}
+    if broken:
+        files["faiss.py"] = "raise ImportError('built for another machine')\n"
+    info = "tilefix-1.0.dist-info"
+    files[f"{info}/METADATA"] = "Metadata-Version: 2.1\nName: tilefix\nVersion: 1.0\n"
+    files[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    files[f"{info}/entry_points.txt"] = "[console_scripts]\ntilefix = tilefix.cli:main\n"
+    files[f"{info}/RECORD"] = "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"])
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
+    return file
+
+
+def installable_bundle(
+    folder: Path, signer: Signer, *, version: str = "1.0", commit: str = "0" * 40, broken: bool = False
+) -> Path:
+    """A signed bundle for this machine and this Python that install.sh installs within seconds."""
+    tree = bundle_tree(
+        folder, config__tilefix_toml="# 0\n", maps__site__manifest_json="{}\n", maps__site__tiles="tiles\n"
+    )
+    wheels = tree / "wheels"
+    wheel = fake_wheel(wheels, broken=broken)
+    pip = next((Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl"))
+    shutil.copy(pip, wheels)
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    (tree / "requirements.txt").write_text(f"tilefix==1.0 --hash=sha256:{digest}\n", encoding="utf-8")
+    for name in ("systemd", "udev"):
+        shutil.copytree(DEPLOY / name, tree / name)
+    (tree / "deploy").mkdir()
+    for name in INSTALLER:
+        shutil.copy(DEPLOY / name, tree / "deploy")
+    python = "{}.{}".format(*sys.version_info)
+    seal(tree, version=version, arch=platform.machine(), python=python, commit=commit)
+    signer.sign(tree / "SHA256SUMS")
+    return pack(tree, folder / f"bundle-{version}.tar.gz")

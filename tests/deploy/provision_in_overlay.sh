@@ -1,0 +1,53 @@
+#!/bin/bash
+# Provisions this machine twice, without the network, in a throw-away layer over it; then uninstalls. Run by
+# test_provision.py as: unshare --mount --net provision_in_overlay.sh OUT PYTHON BUNDLE KEY
+# OUT/STEP.txt: what a step printed and its exit status; OUT/STEP.list: every path that differs from the machine's.
+set -euo pipefail
+out=$1 python=$2 bundle=$3 key=$4
+deploy=$(cd "$(dirname "$0")/../../deploy" && pwd)
+
+layers=$out/layers
+mkdir "$layers"
+mount -t tmpfs tmpfs "$layers"
+mkdir "$layers/upper" "$layers/work" "$layers/root"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$layers/upper,workdir=$layers/work" "$layers/root"
+mount -t proc proc "$layers/root/proc"
+mount --rbind /dev "$layers/root/dev"
+# The service's user must reach the interpreter, which may lie in somebody's home here.
+above=$(dirname "$(realpath "$python")")
+while [ "$above" != / ]; do
+    chmod o+rx "$layers/root$above"
+    above=$(dirname "$above")
+done
+# A Jetson's login prompt on the serial port.
+printf '[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n' >"$layers/root/lib/systemd/system/nvgetty.service"
+ln -s /lib/systemd/system/nvgetty.service "$layers/root/etc/systemd/system/multi-user.target.wants/nvgetty.service"
+
+step() {
+    local name=$1 status=0
+    shift
+    chroot "$layers/root" env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@" >"$out/$name.txt" 2>&1 ||
+        status=$?
+    echo "exit status $status" >>"$out/$name.txt"
+    (
+        cd "$layers/upper"
+        find . -mindepth 1 \( -path ./tmp -o -path ./var/tmp -o -path ./proc -o -path ./dev \) -prune -o \
+            \( -type f -printf '%p file %m %U:%G ' -exec sha256sum '{}' ';' \) -o -printf '%p %y %m %U:%G %l\n' |
+            sort
+    ) >"$out/$name.list"
+}
+
+provision=("$deploy/provision.sh" --python "$python" --key "$key" --ntp 192.168.0.1 --power-mode 2)
+step before true
+step dry "${provision[@]}" --bundle "$bundle" --dry-run
+step first "${provision[@]}" --bundle "$bundle"
+step second "${provision[@]}" --bundle "$bundle"
+step user id tilefix
+step units systemctl is-enabled tilefix-power.service nvgetty.service
+step command /usr/local/bin/tilefix --version
+echo '# 5' >"$layers/root/etc/tilefix/tilefix.toml"
+echo recording >"$layers/root/var/lib/tilefix/recordings/flight"
+step unfit "${provision[@]}"
+step kept /opt/tilefix/current/deploy/provision.sh --uninstall
+step again "${provision[@]}" --bundle "$bundle" --no-selftest
+step purged /opt/tilefix/current/deploy/provision.sh --uninstall --purge
