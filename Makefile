@@ -30,6 +30,9 @@ check: $(VENV)/.everything
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/shellcheck -x deploy/*.sh tests/*.sh tests/deploy/*.sh
+	$(BIN)/shfmt -i 4 -d deploy/*.sh tests/*.sh tests/deploy/*.sh
+	MYPYPATH=deploy $(BIN)/mypy deploy/bundle.py
 
 test: check
 	$(BIN)/pytest

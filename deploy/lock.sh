@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Writes deploy/locks/pyXY-ARCH.txt: what flies, at the versions of constraints.txt, one wheel and one SHA-256 each.
-# Needs the package index and uv (pip install uv). Run it after a change of setup.cfg or constraints.txt; bundle.sh
+# Needs the package index and uv (pip install .[lock]). Run it after a change of setup.cfg or constraints.txt; bundle.sh
 # then takes exactly these files.
 set -euo pipefail
 cd "$(dirname "$0")/.."
