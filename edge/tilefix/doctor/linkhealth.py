@@ -23,6 +23,12 @@ _LEAST_ATTITUDE_HZ = 20.0
 # An attitude that comes later than this after its instant keeps frames waiting.
 _OLD_MS = 100.0
 _SLOW_ROUND_TRIP_MS = 100.0
+_NEEDED: dict[type[LinkMessage], str] = {
+    Attitude: "attitude",
+    Pressure: "air pressure",
+    GnssReceiver: "GNSS receiver",
+    AutopilotTime: "clock",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +70,14 @@ class LinkTally:
     def health(self, now_ns: int, kind: AutopilotKind, route: Route, round_trip_ns: int | None) -> LinkHealth:
         """The tally, and what is amiss for that route."""
         seconds = max((now_ns - self._start_ns) / 1e9, 1e-3)
-        streams = {one: self._stream(one, seconds) for one in (Attitude, Pressure, GnssReceiver, AutopilotTime)}
+        streams = {kind: self._stream(kind, name, seconds) for kind, name in _NEEDED.items()}
         complaints = []
         attitude = streams[Attitude]
         if attitude.rate_hz == 0.0:
             complaints.append("no attitude comes: no picture can be used")
         elif attitude.rate_hz < _LEAST_ATTITUDE_HZ:
             complaints.append(
-                f"attitude comes {attitude.rate_hz:.0f} times a second, 50 were asked for: is the link too slow?"
+                f"attitude comes {attitude.rate_hz:.0f} times a second, 40 were asked for: is the link too slow?"
             )
         if attitude.age_ms is not None and attitude.age_ms > _OLD_MS:
             complaints.append(f"attitude is {attitude.age_ms:.0f} ms old when it comes")
@@ -92,10 +98,10 @@ class LinkTally:
         round_trip_ms = None if round_trip_ns is None else round_trip_ns / 1e6
         return LinkHealth(seconds, tuple(streams.values()), round_trip_ms, tuple(complaints))
 
-    def _stream(self, kind: type[LinkMessage], seconds: float) -> Stream:
+    def _stream(self, kind: type[LinkMessage], name: str, seconds: float) -> Stream:
         ages_ns = self._ages_ns[kind]
         rate_hz = len(ages_ns) / seconds
         # A receiver's word carries no boot time of its own: its age is not known.
         if not ages_ns or kind is GnssReceiver:
-            return Stream(kind.__name__, rate_hz)
-        return Stream(kind.__name__, rate_hz, statistics.median(ages_ns) / 1e6, max(ages_ns) / 1e6)
+            return Stream(name, rate_hz)
+        return Stream(name, rate_hz, statistics.median(ages_ns) / 1e6, max(ages_ns) / 1e6)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from tilefix.doctor.rules import alignment, connection, estimator, failsafe, px4, receiver, sources, vision
+from tilefix.doctor.rules import alignment, connection, delay, estimator, failsafe, px4, receiver, sources, vision
 
 RULES = (
     *estimator.RULES,
     *receiver.RULES,
+    *delay.RULES,
     *sources.RULES,
     *vision.RULES,
     *alignment.RULES,

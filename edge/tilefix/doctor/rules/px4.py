@@ -6,7 +6,7 @@ Source: PX4's aux_global_position_control.cpp and the parameter files of its ekf
 from __future__ import annotations
 
 from tilefix.doctor.case import Case
-from tilefix.doctor.rules.rule import Effect, Rule
+from tilefix.doctor.rules.rule import Rule
 from tilefix.doctor.rules.wants import Bits, Is, NoneOf, Want, Within
 from tilefix.links.messages import AutopilotKind, Route
 from tilefix.publishing.parameters import SENSOR_ID
@@ -30,14 +30,6 @@ RULES = (
         _PX4,
         routes=_MAP,
         essential=True,
-    ),
-    Rule(
-        "EKF2_AGP0_DELAY",
-        Within(0.0, 50.0, 0.0),
-        "each position says itself how old it is; this is taken off once more",
-        _PX4,
-        routes=_MAP,
-        effect=Effect.AT_BOOT,
     ),
     Rule(
         "EKF2_AGP0_NOISE",

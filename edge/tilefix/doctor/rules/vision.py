@@ -6,17 +6,17 @@ from tilefix.doctor.case import Case
 from tilefix.doctor.rules.rule import Effect, Rule
 from tilefix.doctor.rules.wants import Is, NoneOf, Want, Within
 from tilefix.links.messages import Route
-from tilefix.publishing.latency import LARGEST_MS
 
 _ROUTES = (Route.VISION, Route.ODOMETRY)
 
 
-def _known(case: Case) -> bool:
-    return case.delay_ms is not None
+def _quality(case: Case) -> Want:
+    """ODOMETRY says 100 divided by the sigma in metres."""
+    return Within(-1.0, float(int(100.0 / case.start_sigma_m)), 0.0)
 
 
-def _delay(case: Case) -> Want:
-    return Is(min(case.delay_ms or 0.0, LARGEST_MS))
+def _floor(case: Case) -> Want:
+    return Within(0.01, case.start_sigma_m, 0.2)
 
 
 RULES = (
@@ -28,24 +28,23 @@ RULES = (
         effect=Effect.AT_BOOT,
         essential=True,
     ),
-    Rule(
-        "VISO_DELAY_MS",
-        _delay,
-        "[publish] delay_ms says how late positions come; by any difference they are wrong by speed times time",
-        routes=_ROUTES,
-        since=(4, 5, 2),
-        when=_known,
-    ),
     Rule("VISO_ORIENT", Is(0), "positions are north-east-down already", routes=_ROUTES),
     Rule("VISO_SCALE", Is(1), "positions are metres already", routes=_ROUTES),
     *(
         Rule(f"VISO_POS_{axis}", Is(0), "positions are the vehicle's, not those of a camera beside it", routes=_ROUTES)
         for axis in "XYZ"
     ),
+    Rule("VISO_POS_M_NSE", _floor, "a floor under the sigma that tilefix states", routes=_ROUTES),
     Rule(
         "VISO_QUAL_MIN",
-        Within(0, 100, 0),
-        "above 100 every ODOMETRY counts as bad",
+        Within(-1, 0, 0),
+        "VISION_POSITION_ESTIMATE has no quality, which counts as 0: above that every position is dropped",
+        routes=(Route.VISION,),
+    ),
+    Rule(
+        "VISO_QUAL_MIN",
+        _quality,
+        "the quality of ODOMETRY is 100 divided by its sigma in metres: true positions are dropped",
         routes=(Route.ODOMETRY,),
     ),
     Rule(

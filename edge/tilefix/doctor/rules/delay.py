@@ -1,0 +1,98 @@
+"""How late the autopilot takes positions to be: the parameter against the configuration, or against a measurement.
+
+What is sent is carried to the age that the parameter states, so that any value works; it has to be the one that
+tilefix goes by, and near the least that pictures take.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tilefix.doctor.case import Case, Version
+from tilefix.doctor.rules.rule import Effect, Rule
+from tilefix.doctor.rules.wants import Want
+from tilefix.links.messages import AutopilotKind, Route
+from tilefix.publishing.latency import LARGEST_MS, TOLERANCE_MS
+from tilefix.publishing.parameters import RECEIVER_DELAY_MS
+
+_ARDUPILOT, _PX4 = AutopilotKind.ARDUPILOT, AutopilotKind.PX4
+_LOCAL = (Route.VISION, Route.ODOMETRY)
+_STEP_MS = 10.0
+_CONFIGURED = "[publish] delay_ms says otherwise: positions are wrong by the speed times the difference"
+_MEASURED = "not what pictures take at best, so that positions are carried further than need be"
+
+
+@dataclass(frozen=True)
+class _Delay:
+    """From `low` to `high`, where a zero counts as `zero_means`."""
+
+    low: float
+    high: float
+    instead: float
+    zero_means: float
+
+    def holds(self, value: float) -> bool:
+        return self.low <= (value or self.zero_means) <= self.high
+
+    def mended(self, value: float) -> float | None:  # noqa: ARG002
+        return self.instead
+
+
+@dataclass(frozen=True)
+class _Parameter:
+    """One delay parameter: `zero_means` what the autopilot takes a zero for."""
+
+    name: str
+    kind: AutopilotKind
+    routes: tuple[Route, ...]
+    since: Version = (0, 0, 0)
+    before: Version = (999, 0, 0)
+    zero_means: float = 0.0
+    longest_ms: float = LARGEST_MS
+
+    def as_configured(self, case: Case) -> Want:
+        delay_ms = min(case.delay_ms or 0.0, self.longest_ms)
+        return _Delay(delay_ms - 0.5, delay_ms + 0.5, delay_ms, self.zero_means)
+
+    def as_measured(self, case: Case) -> Want:
+        best_ms = round((case.latency_ms or 0.0) / _STEP_MS) * _STEP_MS
+        best_ms = min(max(best_ms, _STEP_MS), LARGEST_MS)
+        return _Delay(best_ms - TOLERANCE_MS, best_ms + TOLERANCE_MS, best_ms, self.zero_means)
+
+
+def _configured(case: Case) -> bool:
+    return case.delay_ms is not None
+
+
+def _measured(case: Case) -> bool:
+    return case.delay_ms is None and case.latency_ms is not None
+
+
+_PARAMETERS = (
+    _Parameter("GPS{receiver}_DELAY_MS", _ARDUPILOT, (Route.GPS_INPUT,), since=(4, 6, 0), zero_means=RECEIVER_DELAY_MS),
+    _Parameter(
+        "GPS_DELAY_MS{old_receiver}", _ARDUPILOT, (Route.GPS_INPUT,), before=(4, 6, 0), zero_means=RECEIVER_DELAY_MS
+    ),
+    # Before 4.5.2 it was without effect.
+    _Parameter("VISO_DELAY_MS", _ARDUPILOT, _LOCAL, since=(4, 5, 2)),
+    _Parameter("EKF2_EV_DELAY", _PX4, _LOCAL, longest_ms=300.0),
+    _Parameter("EKF2_AGP0_DELAY", _PX4, (Route.GLOBAL_POSITION,), longest_ms=1000.0),
+)
+
+RULES = tuple(
+    Rule(
+        one.name,
+        one.as_measured if advice else one.as_configured,
+        _MEASURED if advice else _CONFIGURED,
+        one.kind,
+        one.routes,
+        since=one.since,
+        before=one.before,
+        when=_measured if advice else _configured,
+        # The estimator's buffer is as long as the delays were when it started.
+        effect=Effect.AT_BOOT,
+        advice=advice,
+    )
+    for one in _PARAMETERS
+    for advice in (False, True)
+)
