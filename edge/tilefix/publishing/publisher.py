@@ -27,6 +27,7 @@ from tilefix.types import Fix, NoFix
 
 _TEXT_EVERY_NS = 1_000_000_000
 _TEXT_CHARS = 50
+_PENDING_NS = 4_000_000_000
 _PREFIX = "tilefix: "
 _DISTRUST = "GNSS jumped or contradicts the map"
 # What an autopilot has to see before it arms; the others take a position when there is one.
@@ -59,6 +60,8 @@ class Publisher:
         self._origins = OriginSetting()
         self._sent_ns: int | None = None
         self._choice: Choice | None = None
+        self._pending: Choice | None = None
+        self._pending_ns = 0
         self._advised: str | None = None
         self._told: str | None = None
         self._told_ns: int | None = None
@@ -69,10 +72,14 @@ class Publisher:
         """The route for what is known of the autopilot now."""
         return choose(self.settings, vehicle.autopilot)
 
-    def new_choice(self, vehicle: Vehicle) -> Choice | None:
-        """The route when it is another than at the last call, once the autopilot is known."""
+    def new_choice(self, vehicle: Vehicle, now_ns: int) -> Choice | None:
+        """The route when it is another than was told, once the autopilot is known. That there is none is told when it
+        lasts: until parameters are read nothing else can be said."""
         choice = self.choice(vehicle)
-        if vehicle.autopilot.identity is None or choice == self._choice:
+        if choice != self._pending:
+            self._pending, self._pending_ns = choice, now_ns
+        waits_ns = _PENDING_NS if choice.route is None else 0
+        if vehicle.autopilot.identity is None or choice == self._choice or now_ns - self._pending_ns < waits_ns:
             return None
         self._choice = choice
         return choice

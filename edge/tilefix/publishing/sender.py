@@ -37,7 +37,8 @@ class Sender:
         sent = self._link.send_report(decision.report)
         if decision.jumped:
             _logger.warning("position jumped: the reset counter goes up")
-        if sent and not decision.mirrored and exposed_ns is not None:
+        if sent and exposed_ns is not None:
+            # While the receiver is mirrored a picture's position could have gone as early.
             self._publisher.latency.note(exposed_ns, now_ns)
         return sent
 
@@ -47,7 +48,7 @@ class Sender:
         for name in self._publisher.wanted(vehicle, now_ns):
             self._link.request_parameter(name)
         news: News = []
-        choice = self._publisher.new_choice(vehicle)
+        choice = self._publisher.new_choice(vehicle, now_ns)
         if choice is not None:
             _logger.info("route %s: %s", "none" if choice.route is None else choice.route.value, choice.reason)
             news.append((Severity.WARNING if choice.route is None else Severity.INFO, choice.line))

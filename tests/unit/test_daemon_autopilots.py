@@ -1,0 +1,128 @@
+"""The daemon on the autopilot stand-in: every route carries it over a loss of GNSS, a reboot and a relocalisation."""
+
+from __future__ import annotations
+
+import pytest
+from pymavlink.dialects.v20 import ardupilotmega as mavlink
+
+from support.publishing import EXTERNAL_NAV
+from support.standin import Flight
+from tilefix.links.messages import Airframe, CommandResult
+from tilefix.publishing.settings import PublishSettings
+from tilefix.simulation.acceptance.firmware import Firmware
+from tilefix.simulation.flying import AutopilotSettings
+
+VISION = {**EXTERNAL_NAV, "VISO_DELAY_MS": 100.0, "EK3_SRC2_VELXY": 0.0, "EK3_SRC2_POSZ": 1.0, "EK3_SRC2_VELZ": 0.0}
+SOURCE_SET = mavlink.MAV_CMD_SET_EKF_SOURCE_SET
+
+
+def _flight(route: str = "auto", parameters: dict[str, float] | None = None, **firmware: object) -> Flight:
+    settings = AutopilotSettings(firmware=Firmware(**firmware), parameters=parameters or {})  # type: ignore[arg-type]
+    return Flight(settings, PublishSettings(route=route))
+
+
+def _deny(flight: Flight) -> None:
+    flight.autopilot.flight.own.denied = True
+
+
+@pytest.mark.parametrize("version", [(4, 5, 5), (4, 6, 0), (4, 7, 0)])
+@pytest.mark.parametrize("airframe", [Airframe.COPTER, Airframe.PLANE])
+def test_as_a_receiver_it_carries_on_when_gnss_goes(version: tuple[int, int, int], airframe: Airframe) -> None:
+    flight = _flight(version=version, airframe=airframe)
+    flight.fly(15.0)
+    assert flight.known.version == version
+    _deny(flight)
+    flight.fly(3.0)
+    assert flight.fly(30.0) < 3.0
+    assert not flight.autopilot.flight.landing
+    assert "landing" not in flight.autopilot.texts
+
+
+@pytest.mark.parametrize("route", ["vision", "odometry"])
+@pytest.mark.parametrize("version", [(4, 5, 5), (4, 7, 0)])
+def test_as_external_navigation_it_carries_on_from_the_moment_it_is_chosen(
+    route: str, version: tuple[int, int, int]
+) -> None:
+    flight = _flight(route, VISION, version=version)
+    flight.fly(15.0)
+    assert flight.known.origin is not None
+    flight.link.send_command(SOURCE_SET, 2.0)
+    flight.fly(2.0)
+    _deny(flight)
+    flight.fly(3.0)
+    assert flight.fly(30.0) < 3.0
+    assert not flight.autopilot.flight.landing
+
+
+def test_a_plane_takes_single_positions() -> None:
+    flight = _flight("external_estimate", airframe=Airframe.PLANE)
+    flight.fly(15.0)
+    _deny(flight)
+    flight.fly(60.0)
+    answer = flight.known.result(43003)
+    assert isinstance(answer, CommandResult)
+    assert answer.accepted
+
+
+@pytest.mark.parametrize(("route", "parameters"), [("gps_input", {}), ("vision", VISION)])
+def test_a_reboot_in_the_air_is_taken_up_again(route: str, parameters: dict[str, float]) -> None:
+    """Origin, streams, version, parameters and the mapping of its clock."""
+    flight = _flight(route, parameters)
+    flight.fly(15.0)
+    before = flight.known.origin
+    assert before is not None
+    if route == "vision":
+        flight.link.send_command(SOURCE_SET, 2.0)
+    _deny(flight)
+    flight.fly(5.0)
+    flight.autopilot.restart()
+    flight.fly(1.5)
+    assert flight.known.reboots == 0  # it is silent while it starts
+    flight.fly(2.5)
+    assert flight.known.reboots == 1
+    assert flight.known.version == (4, 6, 0)
+    flight.fly(25.0)
+    if route == "vision":
+        flight.link.send_command(SOURCE_SET, 2.0)
+        after = flight.known.origin
+        assert after is not None
+        # Without GNSS it has no origin: the one of before was given back.
+        assert (after.lat_deg, after.lon_deg) == (before.lat_deg, before.lon_deg)
+    flight.fly(15.0)
+    assert flight.fly(10.0) < 3.0
+    attitude_ns = flight.daemon._vehicle.attitude_newest_ns
+    assert attitude_ns is not None
+    assert 0 <= flight.clock.now_ns() - attitude_ns < 50_000_000
+    assert flight.known.parameter("GPS2_DELAY_MS", "VISO_DELAY_MS") is not None
+
+
+def test_a_relocalisation_is_adopted_at_once_by_its_counter() -> None:
+    flight = _flight("vision", VISION)
+    flight.fly(15.0)
+    flight.link.send_command(SOURCE_SET, 2.0)
+    flight.localizer.off_m = (40.0, 0.0)
+    flight.fly(1.0)
+    _deny(flight)
+    flight.fly(5.0)
+    flight.localizer.off_m = (0.0, 0.0)
+    flight.fly(1.5)
+    assert flight.error_m < 3.0
+    assert flight.publisher._resets.value == 2
+
+
+def test_the_delay_that_fits_is_told_to_the_pilot() -> None:
+    flight = _flight("auto")
+    flight.fly(25.0)
+    assert "tilefix: positions go as gps_input" in flight.autopilot.texts
+    told = [line for line in flight.autopilot.texts if "GPS2_DELAY_MS" in line]
+    assert len(told) == 1
+    # A picture is 80 ms old when it comes and is sent within a tenth of a second.
+    assert told[0].startswith("tilefix: set GPS2_DELAY_MS ")
+    assert 80 <= int(told[0].split()[3].rstrip(",")) <= 120
+
+
+def test_a_route_that_cannot_work_is_told_and_nothing_is_sent() -> None:
+    flight = _flight("external_estimate")
+    flight.fly(5.0)
+    assert "tilefix: external_estimate is for planes only" in flight.autopilot.texts
+    assert flight.known.result(43003) is None
