@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import deque
+from dataclasses import dataclass
 
 _SEA_LEVEL_HPA = 1013.25
 _TEMPERATURE_K = 288.15
@@ -33,6 +34,15 @@ def isa_altitude_m(pressure_hpa: float) -> float:
     if not PRESSURE_RANGE_HPA[0] <= pressure_hpa <= PRESSURE_RANGE_HPA[1]:
         raise ValueError(f"pressure {pressure_hpa} hPa")
     return _TEMPERATURE_K / _LAPSE_K_PER_M * (1.0 - float((pressure_hpa / _SEA_LEVEL_HPA) ** _EXPONENT))
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """How far the standard atmosphere lay below the height above sea level at `at_ns`, with its one sigma."""
+
+    at_ns: int
+    shift_m: float
+    sigma_m: float
 
 
 class PressureAltitude:
@@ -60,6 +70,20 @@ class PressureAltitude:
         if isa_m is not None and math.isfinite(amsl_m) and math.isfinite(sigma_m):
             self._anchors.append((amsl_m - isa_m, max(sigma_m, 0.0)))
             self._anchored_ns = at_ns
+
+    @property
+    def anchored_by(self) -> Anchor | None:
+        """What ties pressure to sea level now; `None` before."""
+        if not self.anchored:
+            return None
+        shift_m = statistics.median(shift for shift, _ in self._anchors)
+        return Anchor(self._anchored_ns, shift_m, statistics.median(sigma for _, sigma in self._anchors))
+
+    def restore(self, anchor: Anchor) -> None:
+        """Takes up the anchor of a process before this one, where there is none yet."""
+        if not self.anchored:
+            self._anchors.extend([(anchor.shift_m, anchor.sigma_m)] * MIN_ANCHORS)
+            self._anchored_ns = anchor.at_ns
 
     @property
     def anchored(self) -> bool:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tilefix.links.attitude import AttitudeHistory
-from tilefix.links.height import PressureAltitude
+from tilefix.links.height import Anchor, PressureAltitude
 from tilefix.links.known import KnownAutopilot
 from tilefix.links.messages import (
     Attitude,
@@ -87,13 +88,16 @@ class Vehicle:
         *,
         gimbal: GimbalSource | None = None,
         receiver_is_ours: bool = False,
+        remember: Callable[[Anchor], None] | None = None,
     ) -> None:
         """`gimbal`: the message that tells where the camera looks, for one that a gimbal carries. `receiver_is_ours`:
         the receiver that the autopilot reports is the position that tilefix itself sends (gps_id 0), so that it proves
-        nothing."""
+        nothing.
+        `remember`: is given what ties air pressure to sea level, whenever GNSS told it anew."""
         self._settings = settings or HeightSettings()
         self.autopilot = KnownAutopilot()
         self._receiver_is_ours = receiver_is_ours
+        self._remember = remember
         self._attitudes = AttitudeHistory()
         self._gimbal = gimbal
         # Two histories: an angle from the nose and one from north have nothing between them.
@@ -162,6 +166,9 @@ class Vehicle:
         if self._gnss_available and message.amsl_m is not None and self._settings.anchor == "gnss":
             sigma_m = message.vertical_sigma_m
             self._altitude.anchor(message.at_ns, message.amsl_m, sigma_m or _UNKNOWN_VERTICAL_SIGMA_M)
+            anchor = self._altitude.anchored_by
+            if self._remember is not None and anchor is not None:
+                self._remember(anchor)
 
     def _first_receiver_is(self, message: GnssReceiver) -> bool:
         return len(self._receivers) == 1 and self._receivers[0] is message
@@ -230,6 +237,10 @@ class Vehicle:
                 return _between(earlier, later, at_ns)
             earlier = later
         return None
+
+    def recall(self, anchor: Anchor) -> None:
+        """Takes up what the process before knew of the height above sea level."""
+        self._altitude.restore(anchor)
 
     def amsl_m(self, at_ns: int) -> float | None:
         """Height above mean sea level; `None` when unknown."""

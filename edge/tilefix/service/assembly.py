@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from tilefix.ports import Clock, Embedder
 from tilefix.publishing.publisher import Publisher
 from tilefix.service.config import Config
 from tilefix.service.daemon import Daemon, Locates
+from tilefix.service.heightmemory import HeightMemory
 from tilefix.service.supervisor import Supervisor
 
 
@@ -59,6 +61,22 @@ def map_warnings(config: Config, today: datetime.date) -> list[str]:
     return [] if warning is None else [warning]
 
 
+def _vehicle(config: Config, clock: Clock) -> Vehicle:
+    """The vehicle; what ties air pressure to sea level is kept over restarts where the service has a folder for it."""
+    folder = os.environ.get("RUNTIME_DIRECTORY")
+    memory = HeightMemory(Path(folder)) if folder and config.height.anchor == "gnss" else None
+    vehicle = Vehicle(
+        config.height,
+        gimbal=config.gimbal.message,
+        receiver_is_ours=config.publish.gps_id == 0,
+        remember=memory.keep if memory else None,
+    )
+    anchor = memory.last(clock.now_ns()) if memory else None
+    if anchor is not None:
+        vehicle.recall(anchor)
+    return vehicle
+
+
 @contextmanager
 def assemble(
     config: Config,
@@ -88,7 +106,7 @@ def assemble(
             frames,
             link,
             Publisher(config.publish),
-            vehicle=Vehicle(config.height, gimbal=config.gimbal.message, receiver_is_ours=config.publish.gps_id == 0),
+            vehicle=_vehicle(config, clock),
             clock=clock,
             at_loss=config.start.at_loss,
             last_gnss_sigma_m=config.start.last_gnss_sigma_m,
