@@ -1,4 +1,4 @@
-"""The daemon against the autopilot stand-in, over MAVLink, without a clock or a thread: its localizer knows the truth."""
+"""The daemon on the autopilot stand-in, over MAVLink, without a clock or a thread: its localizer knows the truth."""
 
 from __future__ import annotations
 
