@@ -116,10 +116,28 @@ def test_a_flood_of_false_headers_is_thrown_away_and_the_next_read_counts() -> N
     assert _sequences(framer, _packet(2)) == [2]
 
 
+def test_a_datagram_that_begins_with_a_packet_is_not_held_back_by_what_came_before() -> None:
+    framer = _framer()
+    framer.feed(b"\xfd\xff\x00", datagram=True)
+    assert [one.sequence for one in framer.feed(_packet(1) + _packet(2), datagram=True)] == [1, 2]
+    # One that goes on with a packet is put together with it, as lines are that are cut into datagrams.
+    whole = _packet(3)
+    assert framer.feed(whole[:9], datagram=True) == []
+    assert [one.sequence for one in framer.feed(whole[9:], datagram=True)] == [3]
+
+
 def test_only_what_is_wanted_is_given_and_all_is_counted() -> None:
     framer = Framer(KNOWN, numbers(["HEARTBEAT"]))
     assert framer.feed(_packet(1) + packet_of(0, b"abc")) == [parsed(packet_of(0, b"abc"))]
     assert framer.packets == 2
+
+
+def test_gaps_in_each_senders_numbers_are_counted() -> None:
+    framer = _framer()
+    framer.feed(b"".join(map(_packet, (254, 255, 0, 1))) + packet_of(0, b"x", 9, 9, sequence=77))
+    assert framer.lost == 0
+    framer.feed(_packet(4) + packet_of(0, b"x", 9, 9, sequence=79))
+    assert framer.lost == 3
 
 
 def test_its_text_shows_no_content() -> None:

@@ -35,7 +35,7 @@ def _write(signing: Signing, now_ns: int = 0) -> Book:
 def signing() -> Signing:
     """One that trusts stream (7, 1, 0) already, whose last stamp was BEGUN."""
     made = Signing(KEY, Book(BEGUN), 0)
-    made.check(_packet(BEGUN), 0)
+    assert made.check(_packet(BEGUN - 1), 0) is Trust.NOT_WRITTEN
     _write(made)
     assert made.check(_packet(BEGUN), 0) is Trust.SIGNED
     return made
@@ -67,11 +67,19 @@ def test_a_forged_packet_moves_nothing(signing: Signing) -> None:
 
 
 def test_streams_are_told_apart_by_system_component_and_link(signing: Signing) -> None:
-    for other in (_packet(BEGUN - 10, link=1), _packet(BEGUN - 10, component=2)):
-        assert signing.check(other, 0) is Trust.NOT_WRITTEN
+    for which in ({"link": 1}, {"component": 2}):
+        first, second = (_packet(BEGUN - before, **which) for before in (10, 9))
+        assert signing.check(first, 0) is Trust.NOT_WRITTEN
         _write(signing)
-        assert signing.check(other, 0) is Trust.SIGNED
-        assert signing.check(other, 0) is Trust.REPLAYED
+        assert signing.check(second, 0) is Trust.SIGNED
+        assert signing.check(second, 0) is Trust.REPLAYED
+
+
+def test_a_packet_that_came_too_early_is_not_trusted_when_it_is_repeated(signing: Signing) -> None:
+    early = _packet(BEGUN + 1000 * SECOND)
+    assert signing.check(early, 0) is Trust.NOT_WRITTEN
+    _write(signing)
+    assert signing.check(early, 0) is Trust.REPLAYED
 
 
 def test_what_is_more_than_a_minute_behind_is_refused_and_forgotten(signing: Signing) -> None:
@@ -88,10 +96,10 @@ def test_the_stamps_of_others_carry_ones_own_along(signing: Signing) -> None:
     assert signing.check(_packet(ahead), 0) is Trust.NOT_WRITTEN
     assert signing.stamp(0) == BEGUN
     _write(signing)
-    assert signing.check(_packet(ahead), 0) is Trust.SIGNED
-    assert signing.stamp(0) == ahead
-    assert signing.stamp(7 * TICK_NS) == ahead + 7
-    assert signing.next_stamp(0) == ahead
+    assert signing.check(_packet(ahead + 1), 0) is Trust.SIGNED
+    assert signing.stamp(0) == ahead + 1
+    assert signing.stamp(7 * TICK_NS) == ahead + 8
+    assert signing.next_stamp(0) == ahead + 1
 
 
 def test_unsigned_packets_are_refused_but_a_radios(signing: Signing) -> None:

@@ -139,8 +139,8 @@ def _settle(keeper: Bookkeeper, now_ns: int) -> None:
 
 def test_a_restart_at_any_moment_repeats_no_stamp_and_trusts_no_packet_again(tmp_path: Path) -> None:
     keeper = _open(tmp_path)
-    packet = parsed(signed(heartbeat(), KEY, STAMP))
-    assert keeper.signing.check(packet, 0) is Trust.NOT_WRITTEN
+    packet = parsed(signed(heartbeat(), KEY, STAMP + 1))
+    assert keeper.signing.check(parsed(signed(heartbeat(), KEY, STAMP)), 0) is Trust.NOT_WRITTEN
     _settle(keeper, 0)
     assert keeper.signing.check(packet, 0) is Trust.SIGNED
     sent = keeper.signing.next_stamp(3 * S)

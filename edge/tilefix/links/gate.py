@@ -70,13 +70,19 @@ class Gate:
         """Whole packets that came by any of the addresses now known."""
         return sum(framer.packets for framer in self._framers.values())
 
+    @property
+    def lost(self) -> int:
+        """How many packets of the vehicle's address its sequence numbers miss."""
+        framer = self._framers.get(self.peer)
+        return 0 if framer is None else framer.lost
+
     def feed(self, data: bytes, peer: Address | None, now_ns: int) -> list[Heard]:
         """What counts of the bytes that came from an address."""
         silent = now_ns - self.heard_ns > PEER_SILENCE_NS
         if self.vehicle is not None and peer != self.peer and self._signing is None and not silent:
             return []  # whatever it is, nobody else is listened to now
         heard: list[Heard] = []
-        for packet in self._framer(peer).feed(data):
+        for packet in self._framer(peer).feed(data, datagram=peer is not None):
             one = self._admit(packet, peer, now_ns)
             if one is not None:
                 heard.append(one)

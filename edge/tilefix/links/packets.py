@@ -73,7 +73,8 @@ def packet_bytes(data: bytes, at: int) -> int:
 class Framer:
     """Cuts packets out of what it is fed; holds at most one unfinished packet between calls.
 
-    `false_headers` counts what looked like a packet and was none, `packets` every whole one, wanted or not.
+    `false_headers` counts what looked like a packet and was none, `packets` every whole one, wanted or not, `lost` the
+    gaps in their senders' sequence numbers.
     """
 
     def __init__(self, known: Mapping[int, Known], wanted: Collection[int]) -> None:
@@ -81,11 +82,16 @@ class Framer:
         self._known = known
         self._wanted = frozenset(wanted)
         self._held = b""
+        self._next: dict[int, int] = {}
         self.packets = 0
+        self.lost = 0
         self.false_headers = 0
 
-    def feed(self, data: bytes) -> list[Packet]:
-        """The wanted packets that these bytes complete."""
+    def feed(self, data: bytes, *, datagram: bool = False) -> list[Packet]:
+        """The wanted packets that these bytes complete. `datagram`: they came in one; when it begins with a packet,
+        nothing before it is still to be completed, and a false header there cannot hold it back."""
+        if datagram and self._held and self._begins_with_packet(data):
+            self._held = b""
         held = self._held + data if self._held else data
         end = len(held)
         given: list[Packet] = []
@@ -105,6 +111,9 @@ class Framer:
                 continue
             at += length
             self.packets += 1
+            sender = packet.system << 8 | packet.component
+            self.lost += (packet.sequence - self._next.get(sender, packet.sequence)) & 0xFF
+            self._next[sender] = packet.sequence + 1
             if packet.number in self._wanted:
                 given.append(packet)
         else:
@@ -112,6 +121,10 @@ class Framer:
         self._held = held[at:]
         self.false_headers += false_headers
         return given
+
+    def _begins_with_packet(self, data: bytes) -> bool:
+        length = packet_bytes(data, 0)
+        return 0 < length <= len(data) and self._packet(data, 0, length) is not None
 
     def _packet(self, held: bytes, at: int, length: int) -> Packet | None:
         """The packet of that length at `at`; `None` when there is none."""

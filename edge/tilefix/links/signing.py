@@ -113,10 +113,11 @@ class Signing:
             return Trust.REPLAYED
         if stamp < self.stamp(now_ns) - MAX_AGE_TICKS:
             return Trust.TOO_OLD
-        if stamp >= self._written.heard_before.get(stream, 0):
-            self._ahead[stream] = max(stamp, self._ahead.get(stream, 0))
-            return Trust.NOT_WRITTEN
+        # Used up, trusted or not: else whoever repeats a packet that came too early would be taken for its sender.
         self._streams[stream] = stamp
+        if stamp >= self._written.heard_before.get(stream, 0):
+            self._ahead[stream] = stamp
+            return Trust.NOT_WRITTEN
         if stamp > self.stamp(now_ns):
             self._base = (stamp, now_ns)
         return Trust.SIGNED
@@ -146,8 +147,6 @@ class Signing:
 
     def _book(self, now_ns: int, ahead: int) -> Book:
         heard = self._live(now_ns)
-        for stream, stamp in self._ahead.items():
-            heard[stream] = max(stamp, heard.get(stream, 0))
         before = {stream: min(stamp + ahead, LAST_STAMP) for stream, stamp in heard.items()}
         return Book(min(max(self._own(now_ns), *heard.values(), 0) + ahead, LAST_STAMP), before)
 

@@ -24,6 +24,8 @@ _MAX_PIECES = 64
 _MAX_READ_BYTES = 1 << 16
 # A datagram carries packets of up to 280 bytes, a handful at most; what is longer is cut.
 _PIECE_BYTES = 4096
+# Half a second of a thousand packets each, where the system grants it (net.core.rmem_max): what a busy machine needs.
+_QUEUE_BYTES = 1 << 20
 _MAX_STREAM_PIECES = _MAX_READ_BYTES // _PIECE_BYTES
 _FIRST_RETRY_NS = 250_000_000
 _LONGEST_RETRY_NS = 5_000_000_000
@@ -119,6 +121,7 @@ def _bound(address: Address, *, shared: bool = False) -> socket.socket:
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         made.setblocking(False)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _QUEUE_BYTES)
         if shared:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(address)
