@@ -7,7 +7,7 @@ from pymavlink.dialects.v20 import ardupilotmega as mavlink
 from tilefix.links.messages import GimbalSource
 
 STREAM_RATES_HZ = {
-    # ArduPilot refuses more than 0.8 of its loop rate, and a plane's is 50 Hz.
+    # ArduPilot 4.7 refuses more than 0.8 of its loop rate, and a plane's is 50 Hz.
     mavlink.MAVLINK_MSG_ID_ATTITUDE: 40.0,
     mavlink.MAVLINK_MSG_ID_SCALED_PRESSURE: 10.0,
     mavlink.MAVLINK_MSG_ID_GPS_RAW_INT: 5.0,

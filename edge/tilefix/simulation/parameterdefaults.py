@@ -82,12 +82,14 @@ _COPTER: dict[str, Entry] = {
     "FS_DR_TIMEOUT": (_INT16, 30),
     "FS_EKF_ACTION": (_INT8, 1),
     "FS_GCS_ENABLE": (_INT8, 0),
+    "SCHED_LOOP_RATE": (_INT16, 400),
 }
 _PLANE: dict[str, Entry] = {
     "ARSPD_TYPE": (_INT8, 0),
     "ARSPD_USE": (_INT8, 1),
     "EK3_CHECK_SCALE": (_INT16, 150),
     "FS_LONG_ACTN": (_INT8, 0),
+    "SCHED_LOOP_RATE": (_INT16, 50),
 }
 _RECEIVERS_TO_4_5: dict[str, Entry] = {
     "GPS_TYPE": (_INT8, 1),
