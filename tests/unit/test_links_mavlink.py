@@ -185,6 +185,10 @@ def test_every_message_becomes_its_value(known: Rig) -> None:
     assert known.hear(pilot.attitude(1000, math.radians(5), math.radians(-3), math.radians(90))) == [
         Attitude(now_ns, pytest.approx(5, abs=1e-4), pytest.approx(-3, abs=1e-4), pytest.approx(90, abs=1e-4))
     ]
+    turning = mavlink.MAVLink_attitude_message(1000, 0.0, 0.0, 0.0, math.radians(3), math.radians(-2), math.radians(1))
+    (attitude,) = known.hear(pilot.pack(turning))
+    assert isinstance(attitude, Attitude)
+    assert attitude.rates_dps == pytest.approx((3.0, -2.0, 1.0), abs=1e-4)
     assert known.hear(pilot.pressure(1000, 950.25)) == [Pressure(now_ns, 950.25)]
     assert known.hear(pilot.range(1000, 42.5)) == [GroundRange(now_ns, 42.5)]
     assert known.hear(pilot.home(431.0)) == [Home(now_ns, 431.0)]

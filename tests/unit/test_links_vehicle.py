@@ -282,3 +282,26 @@ def test_the_gimbals_message_is_named_as_in_mavlink() -> None:
     assert GimbalSettings().message is None
     assert GimbalSettings("mount_orientation").message is GimbalSource.MOUNT_ORIENTATION
     assert GimbalSettings("gimbal_device_attitude_status").message is GimbalSource.GIMBAL_DEVICE
+
+
+def test_without_gnss_the_attitude_follows_the_turn_rates_and_with_it_the_autopilot() -> None:
+    """What the autopilot makes of our own positions must not come back as their attitude."""
+
+    def swayed(gnss: bool) -> float:
+        vehicle = Vehicle()
+        if gnss:
+            for tick in range(60):
+                vehicle.take(_gnss(tick / 10))
+        begun_ns = 6 * S
+        for tick in range(1, 241):
+            at_ns = begun_ns + tick * S // 40
+            if gnss and tick % 4 == 0:
+                vehicle.take(_gnss(at_ns / S))
+            # It says that it rolls by a degree a second, and its gyroscopes that it does not.
+            vehicle.take(Attitude(at_ns, tick / 40.0, 0.0, 30.0, (0.0, 0.0, 1e-6)))
+        roll_deg = vehicle.state_at(begun_ns + 6 * S).roll_deg
+        assert roll_deg is not None
+        return roll_deg
+
+    assert swayed(gnss=True) == pytest.approx(6.0, abs=1.1)
+    assert swayed(gnss=False) == pytest.approx(0.6, abs=0.3)

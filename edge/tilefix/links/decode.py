@@ -95,8 +95,13 @@ class Decoder:
 
     def _attitude(self, message: Any, now_ns: int) -> LinkMessage | None:
         at_ns = self._local_ns(message.time_boot_ms, now_ns)
-        angles = [math.degrees(angle) for angle in (message.roll, message.pitch, message.yaw)]
-        return Attitude(at_ns, *angles) if all(map(math.isfinite, angles)) else None
+        roll, pitch, yaw = (math.degrees(angle) for angle in (message.roll, message.pitch, message.yaw))
+        if not all(map(math.isfinite, (roll, pitch, yaw))):
+            return None
+        forward, right, down = (math.degrees(rate) for rate in (message.rollspeed, message.pitchspeed, message.yawspeed))
+        # No gyroscope reads nothing at all about every axis: then nobody filled them in.
+        known = any((forward, right, down)) and all(map(math.isfinite, (forward, right, down)))
+        return Attitude(at_ns, roll, pitch, yaw, (forward, right, down) if known else None)
 
     def _mount_orientation(self, message: Any, now_ns: int) -> LinkMessage | None:
         """Roll and pitch against the horizon; of its two yaws the one from the nose, where it is known: the body's own

@@ -54,12 +54,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Attitude:
-    """The body's attitude: degrees, yaw clockwise from true north."""
+    """The body's attitude: degrees, yaw clockwise from true north. `rates_dps`: how fast it turns about its own axes,
+    forward, right, down; `None` when nobody says."""
 
     at_ns: int
     roll_deg: float
     pitch_deg: float
     yaw_deg: float
+    rates_dps: tuple[float, float, float] | None = None
 
 
 class GimbalSource(enum.Enum):

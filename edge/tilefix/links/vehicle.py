@@ -25,6 +25,7 @@ from tilefix.links.messages import (
     Pressure,
     Rebooted,
 )
+from tilefix.links.steady import SteadyAttitude
 from tilefix.toml.fields import chosen, limited
 from tilefix.types import VehicleState
 
@@ -99,6 +100,7 @@ class Vehicle:
         self._receiver_is_ours = receiver_is_ours
         self._remember = remember
         self._attitudes = AttitudeHistory()
+        self._steady = SteadyAttitude()
         self._gimbal = gimbal
         # Two histories: an angle from the nose and one from north have nothing between them.
         self._carriers = {of_body: AttitudeHistory() for of_body in (True, False)}
@@ -117,7 +119,7 @@ class Vehicle:
         self._heard_ns = max(message.at_ns, self._heard_ns or message.at_ns)
         self.autopilot.take(message)
         if isinstance(message, Attitude):
-            self._attitudes.add(message)
+            self._attitudes.add(self._steady.take(message, trusted=self._gnss_available))
         elif isinstance(message, CameraAttitude):
             if message.source is self._gimbal:
                 angles = (message.roll_deg, message.pitch_deg, message.yaw_deg)
@@ -135,6 +137,7 @@ class Vehicle:
             self._take_time(message)
         elif isinstance(message, Rebooted):
             self._attitudes.clear()
+            self._steady.restart()
             for carrier in self._carriers.values():
                 carrier.clear()
             self._altitude.restart()
