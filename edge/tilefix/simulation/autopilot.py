@@ -11,14 +11,13 @@ from typing import Any
 from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
 from tilefix.geodesy import LocalFrame
-from tilefix.simulation.acceptance.gnss import GpsInput
 from tilefix.simulation.flying import TICK_NS, AutopilotSettings, Flying
 from tilefix.simulation.orders import Orders
 from tilefix.simulation.parameters import Answer
 from tilefix.simulation.telemetry import RATES_HZ, Telemetry
+from tilefix.simulation.uplink import LOCAL_POSITIONS, gps_input, local_position
 from tilefix.simulation.vehicle import Course, SimulatedVehicle
 
-_WEEK_S = 604_800
 _BOOTS_NS = 2_000_000_000
 
 
@@ -122,7 +121,9 @@ class SimulatedAutopilot:
             sender = (message.get_srcSystem(), message.get_srcComponent())
             self.companions[sender] = self.companions.get(sender, 0) + 1
         elif kind == "GPS_INPUT":
-            self.flight.take_position(_gps_input(message))
+            self.flight.take_position(gps_input(message))
+        elif kind in LOCAL_POSITIONS:
+            self.flight.take_local(local_position(message))
         elif kind == "TIMESYNC" and message.tc1 == 0:
             self._send(mavlink.MAVLink_timesync_message(self.boot_ns(now_ns), message.ts1))
         elif kind == "STATUSTEXT":
@@ -177,23 +178,3 @@ class SimulatedAutopilot:
             return
         self._outbox.append(bytes(message.pack(self._sender)))
         self._sender.seq = (self._sender.seq + 1) % 256
-
-
-def _gps_input(message: Any) -> GpsInput:
-    stamp_s = message.time_week * _WEEK_S + message.time_week_ms / 1000.0 if message.time_week > 0 else None
-    return GpsInput(
-        receiver=message.gps_id,
-        fix_type=message.fix_type,
-        lat_deg=message.lat / 1e7,
-        lon_deg=message.lon / 1e7,
-        amsl_m=message.alt,
-        north_mps=message.vn,
-        east_mps=message.ve,
-        horizontal_m=message.horiz_accuracy,
-        vertical_m=message.vert_accuracy,
-        speed_mps=message.speed_accuracy,
-        satellites=message.satellites_visible,
-        hdop=message.hdop,
-        ignored=message.ignore_flags,
-        stamp_s=stamp_s,
-    )

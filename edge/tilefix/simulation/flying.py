@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tilefix.geodesy import LocalFrame
+from tilefix.simulation.acceptance.externalestimate import ExternalEstimate
+from tilefix.simulation.acceptance.externalnav import LocalPosition
 from tilefix.simulation.acceptance.firmware import Firmware
 from tilefix.simulation.acceptance.gnss import FED_BY_MAVLINK, GpsInput
 from tilefix.simulation.acceptance.verdicts import Tally, Verdict
@@ -201,6 +203,14 @@ class Flying:
     def take_position(self, given: GpsInput) -> Verdict:
         """Judges and, when it passes, fuses a position that came as GPS_INPUT."""
         return self.nav.take_position(given, flying=self.armed)
+
+    def take_local(self, given: LocalPosition) -> Verdict:
+        """Judges and, when it passes, fuses metres from the origin."""
+        return self.nav.take_local(given)
+
+    def take_estimate(self, given: ExternalEstimate) -> Verdict:
+        """Judges and, when it passes, is set to a position that came as a command."""
+        return self.nav.take_estimate(given)
 
     @property
     def has_position(self) -> bool:

@@ -13,11 +13,15 @@ from tilefix.geodesy import LocalFrame
 from tilefix.links.messages import Airframe
 from tilefix.simulation.acceptance.aiding import Aiding
 from tilefix.simulation.acceptance.alignment import AlignmentChecks
-from tilefix.simulation.acceptance.arming import ReceiverState, gps_failure
+from tilefix.simulation.acceptance.arming import ReceiverState, gps_failure, vision_failure
+from tilefix.simulation.acceptance.externalestimate import FRESH_S, LATEST_S, ExternalEstimate, denied
+from tilefix.simulation.acceptance.externalnav import LocalPosition, VisualOdometry
 from tilefix.simulation.acceptance.failsafe import PERIOD_S as CHECK_PERIOD_S
 from tilefix.simulation.acceptance.failsafe import EkfCheck, lands
 from tilefix.simulation.acceptance.firmware import Firmware
+from tilefix.simulation.acceptance.gates import LEAST_SPEED_MPS, Gates
 from tilefix.simulation.acceptance.gnss import FIX_3D, GpsInput
+from tilefix.simulation.acceptance.jitter import JitterCorrection
 from tilefix.simulation.acceptance.origin import EkfOrigin
 from tilefix.simulation.acceptance.parameters import Parameters
 from tilefix.simulation.acceptance.receivers import OWN, Receivers
@@ -32,8 +36,9 @@ _CLOSEST_S = 0.05
 _OWN_DELAY_S = 0.2
 _ENVELOPE_S = 5.0
 _LEAST_POSITION_M, _MOST_POSITION_M = 0.5, 100.0
-_LEAST_SPEED_MPS, _MOST_SPEED_MPS = 0.3, 50.0
-_USUAL_GATE, _USUAL_GLITCH_M = 5.0, 25.0
+_MOST_SPEED_MPS = 50.0
+_UNKNOWN_SPEED_MPS = 25.0
+_MISDATED_S = 0.3
 # From power-up: level after 8 s, gyros learned after 40 s (flown: "EKF3 is using GPS" 42.5 s after the start).
 _LEVEL_S, _GYROS_S = 8.0, 40.0
 
@@ -71,7 +76,10 @@ class Navigation:
         self.sources = SourceSets(parameters)
         self.checks = AlignmentChecks()
         self.aiding = Aiding(airspeed=firmware.airframe is Airframe.PLANE, absolute=flying)
+        self.vision = VisualOdometry(firmware, parameters)
+        self.link_clock = JitterCorrection()
         self.origin = EkfOrigin((frame.lat_deg, frame.lon_deg, ground_amsl_m) if flying else None)
+        self.gates = Gates(self.estimator, self.aiding, self.checks, parameters)
         self.tally = Tally()
         self.failsafe = EkfCheck()
         self.landing = False
@@ -85,9 +93,10 @@ class Navigation:
         self._checked_s = 0.0
         self._sample_s = -1.0
         self._used: int | None = OWN if flying else None
+        self._source = self.sources.position
+        self._source_changed = False
         self._last_position: Pair | None = None
         self._position_error_m = self._speed_error_mps = 0.0
-        self.velocity_test = 0.0
         self._frozen: Pair | None = None
 
     # Time
@@ -96,6 +105,9 @@ class Navigation:
         """Looks at the time: receivers in use, timeouts, failsafe."""
         self._now_s = now_s
         self.receivers.update(now_s)
+        if self.sources.position != self._source:
+            self._source = self.sources.position
+            self._source_changed = self._source != Source.NONE
         if self.aiding.update(now_s):
             self.events.append("EKF3 IMU0 stopped aiding")
         if self.aiding.absolute:
@@ -110,7 +122,7 @@ class Navigation:
         if self.origin.place is None:
             return
         told = self.failsafe.update(
-            has_position=self.has_position, velocity_ratio=self.velocity_test, parameters=self.parameters
+            has_position=self.has_position, velocity_ratio=self.gates.velocity_test, parameters=self.parameters
         )
         self.events.extend(told)
         if "EKF variance" in told and armed:
@@ -168,7 +180,7 @@ class Navigation:
             verdict = self._take_sample(receiver.number, sample, message_s, flying=flying)
             if verdict in (Verdict.FUSED, Verdict.SPARE, Verdict.GATED):
                 late = (Flaw.LATE,) if age_s > BUFFER_S + 1e-6 else ()
-                gated = (Flaw.VELOCITY_GATED,) if verdict is Verdict.FUSED and self.velocity_test >= 1.0 else ()
+                gated = (Flaw.VELOCITY_GATED,) if verdict is Verdict.FUSED and self.gates.velocity_test >= 1.0 else ()
                 flaws = (*flaws, *late, *gated)
             self.tally.note(verdict, *flaws)
         return verdict
@@ -194,8 +206,8 @@ class Navigation:
             return Verdict.SPARE
         if not self.aiding.absolute:
             return self._start(number, sample)
-        if number != self._used:
-            self._used = number
+        if number != self._used or self._source_changed:
+            self._used, self._source_changed = number, False
             self.estimator.reset_position(sample.position, sample.age_s)
         return self._fuse(sample, velocity=self.sources.uses_velocity_of(Source.GPS))
 
@@ -205,7 +217,7 @@ class Navigation:
         keep = 1.0 - since_s / _ENVELOPE_S
         least_m = self.parameters.effective("EK3_POSNE_M_NSE", _LEAST_POSITION_M)
         self._position_error_m = max(self._position_error_m * keep, receiver.horizontal_m, least_m)
-        self._speed_error_mps = max(self._speed_error_mps * keep, receiver.speed_mps, _LEAST_SPEED_MPS)
+        self._speed_error_mps = max(self._speed_error_mps * keep, receiver.speed_mps, LEAST_SPEED_MPS)
 
     def _start(self, number: int, sample: Sample) -> Verdict:
         if not (self.ready and self.checks.good and self.origin.place is not None):
@@ -219,39 +231,77 @@ class Navigation:
 
     def _fuse(self, sample: Sample, *, velocity: bool) -> Verdict:
         sigma_m = min(self._position_error_m, _MOST_POSITION_M)
-        verdict = self._fuse_position(sample.position, sigma_m, sample.age_s, velocity=sample.velocity)
+        carried = (sample.velocity, self._speed_error_mps)
+        verdict = self.gates.take_position(sample.position, sigma_m, sample.age_s, self._now_s, velocity=carried)
         if velocity:
-            gate = self.parameters.effective("EK3_VEL_I_GATE", 100.0 * _USUAL_GATE) / 100.0
-            # Against the estimate a velocity is judged as a good one, whatever error it states.
-            ratio = self.estimator.velocity_ratio(sample.velocity, _LEAST_SPEED_MPS, sample.age_s, gate)
-            self.velocity_test = math.sqrt(ratio)
-            if ratio < 1.0:
-                self.estimator.fuse_velocity(sample.velocity, min(self._speed_error_mps, _MOST_SPEED_MPS), sample.age_s)
-                self.aiding.velocity_passed(self._now_s)
-        else:
-            self.velocity_test = 0.0
+            sigma_mps = min(self._speed_error_mps, _MOST_SPEED_MPS)
+            self.gates.take_velocity(sample.velocity, sigma_mps, sample.age_s, self._now_s)
         return verdict
 
-    def _fuse_position(self, position: Pair, sigma_m: float, age_s: float, *, velocity: Pair | None) -> Verdict:
-        gate = self.parameters.effective("EK3_POS_I_GATE", 100.0 * _USUAL_GATE) / 100.0
-        glitch_m = self.parameters.effective("EK3_GLITCH_RAD", _USUAL_GLITCH_M)
-        passed = self.estimator.position_ratio(position, sigma_m, age_s, gate) < 1.0
-        lost = self.aiding.position_lost
-        if passed:
-            self.aiding.position_s = self._now_s
-        elif not lost:
-            return Verdict.GATED
-        vague = glitch_m > 0.0 and math.sqrt(2.0) * self.estimator.sigma_m > glitch_m
-        if (lost or vague) and (not self.aiding.helped(self._now_s) or self.checks.good):
-            self.estimator.reset_position(position, age_s, 0.5 * glitch_m)
-            if lost and velocity is not None and not self.aiding.helped(self._now_s):
-                self.estimator.reset_velocity(velocity, max(self._speed_error_mps, _LEAST_SPEED_MPS))
-            self.aiding.position_passed(self._now_s)
-        else:
-            self.estimator.fuse_position(position, sigma_m, age_s)
-            if passed:
-                self.aiding.position_passed(self._now_s)
-        return Verdict.FUSED
+    # Other ways
+
+    def take_local(self, given: LocalPosition) -> Verdict:
+        """Judges and, when it passes, fuses metres from the origin."""
+        at_s = self.link_clock.local_s(given.stamp_s, self._now_s)
+        age_s = self._now_s - at_s + self.vision.delay_s()
+        flaws = [Flaw.MISDATED] if self._now_s - at_s > _MISDATED_S else []
+        if age_s > BUFFER_S + 1e-6:
+            flaws.append(Flaw.LATE)
+        if given.variances is None or not any(given.variances):
+            flaws.append(Flaw.NO_ACCURACY)
+        refusal = self.vision.refusal(given, at_s, self._now_s)
+        verdict = refusal or self._take_local(given, min(age_s, BUFFER_S))
+        taken = verdict in (Verdict.FUSED, Verdict.SPARE, Verdict.GATED)
+        return self.tally.note(verdict, *(flaws if taken else ()))
+
+    def _take_local(self, given: LocalPosition, age_s: float) -> Verdict:
+        jumped = self.vision.jumped(given)
+        place = self.origin.to_geodetic(given.north_m, given.east_m)
+        if place is None:
+            return Verdict.NO_ORIGIN
+        if self.sources.position != Source.EXTERNAL_NAV:
+            return Verdict.SPARE
+        position, sigma_m = self._frame.to_local(*place), self.vision.sigma_m(given.variances)
+        velocity = given.velocity if self.sources.uses_velocity_of(Source.EXTERNAL_NAV) else None
+        if not self.aiding.absolute:
+            if not self.level:
+                return Verdict.NOT_ALIGNED
+            self.aiding.start(self._now_s)
+            self.estimator.reset_velocity(velocity or (0.0, 0.0), _UNKNOWN_SPEED_MPS)
+            self.estimator.reset_position(position, age_s, sigma_m)
+            self._source_changed = False
+            self.events.append("EKF3 IMU0 is using external nav data")
+            return Verdict.FUSED
+        if jumped or self._source_changed:
+            self._source_changed = False
+            self.estimator.reset_position(position, age_s)
+        sigma_mps = self.parameters.effective("VISO_VEL_M_NSE", 0.1)
+        carried = None if velocity is None else (velocity, sigma_mps)
+        verdict = self.gates.take_position(position, sigma_m, age_s, self._now_s, velocity=carried)
+        if velocity is not None:
+            self.gates.take_velocity(velocity, sigma_mps, age_s, self._now_s)
+        return verdict
+
+    def take_estimate(self, given: ExternalEstimate) -> Verdict:
+        """Judges and, when it passes, is set to a position: the answer is ACCEPTED for `FUSED`, DENIED for `DENIED`,
+        else FAILED."""
+        if denied(given, self.firmware):
+            return self.tally.note(Verdict.DENIED)
+        at_s = self.link_clock.local_s(given.sent_s, self._now_s)
+        flaws = (Flaw.MISDATED,) if self._now_s - at_s > _MISDATED_S else ()
+        if not self.aiding.absolute:
+            return self.tally.note(Verdict.STOPPED_AIDING, *flaws)
+        if self.origin.place is None:
+            return self.tally.note(Verdict.NO_ORIGIN, *flaws)
+        if self._now_s - self.aiding.position_s < FRESH_S:
+            return self.tally.note(Verdict.POSITION_FRESH, *flaws)
+        age_s = min(max(self._now_s - at_s + given.processing_s, 0.0), LATEST_S)
+        east_m, north_m = self._frame.to_local(given.lat_deg, given.lon_deg)
+        east_mps, north_mps = self.estimator.velocity
+        least_m = self.parameters.effective("EK3_POSNE_M_NSE", _LEAST_POSITION_M)
+        sigma_m = least_m if math.isnan(given.sigma_m) else max(given.sigma_m, least_m)
+        self.estimator.reset_position((east_m + age_s * east_mps, north_m + age_s * north_mps), 0.0, sigma_m)
+        return self.tally.note(Verdict.FUSED, *flaws)
 
     # Before take-off
 
@@ -270,7 +320,9 @@ class Navigation:
         ]
         known = self.origin.place is not None and self.has_position
         gps = gps_failure(states, self.receivers.primary, self.estimator.position if known else None)
-        failures = [] if gps is None else [gps]
+        needed = self.sources.names(Source.EXTERNAL_NAV)
+        vision = vision_failure(needed=needed, present=self.vision.present, healthy=self.vision.healthy(self._now_s))
+        failures = [one for one in (gps, vision) if one is not None]
         if not self.has_position:
             failures.append("Need Position Estimate")
         return failures

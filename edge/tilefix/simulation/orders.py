@@ -9,8 +9,10 @@ from typing import Any, Protocol
 from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
 from tilefix.links.messages import Airframe
+from tilefix.simulation.acceptance.verdicts import Verdict
 from tilefix.simulation.flying import Flying
 from tilefix.simulation.telemetry import COPTER_GUIDED, COPTER_LAND, RATES_HZ
+from tilefix.simulation.uplink import external_estimate
 
 _FORCED = 21196.0
 _ACCEPTED: int = mavlink.MAV_RESULT_ACCEPTED
@@ -50,6 +52,9 @@ class Orders:
 
     def obey(self, message: Any) -> int:
         """Carries a command out and gives its MAV_RESULT."""
+        if message.command == mavlink.MAV_CMD_EXTERNAL_POSITION_ESTIMATE and message.get_type() == "COMMAND_INT":
+            verdict = self._flight.take_estimate(external_estimate(message))
+            return _DENIED if verdict is Verdict.DENIED else _ACCEPTED if verdict is Verdict.FUSED else _FAILED
         obeyed = self._obeyed.get(message.command)
         return _UNSUPPORTED if obeyed is None else obeyed(message)
 

@@ -102,7 +102,9 @@ class Telemetry:
 
     def _ekf_status(self) -> Any:
         nav = self._flight.nav
-        return mavlink.MAVLink_ekf_status_report_message(nav.aiding.flags(), nav.velocity_test, 0.1, 0.1, 0.1, 0.0)
+        return mavlink.MAVLink_ekf_status_report_message(
+            nav.aiding.flags(), nav.gates.velocity_test, 0.1, 0.1, 0.1, 0.0
+        )
 
     def _rc_channels(self, boot_ms: int) -> Any:
         count = sum(1 for pwm_us in self.rc_pwm_us if pwm_us)

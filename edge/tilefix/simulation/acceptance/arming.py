@@ -1,7 +1,8 @@
 """Why ArduPilot does not arm, as far as positions from outside have to do with it. Pure.
 
 Every receiver that is set up must have a 3D fix and be healthy, all within 50 m of each other and the one in use within
-10 m of the estimate. Source: ArduPilot AP_Arming::gps_checks; words as told in flight.
+10 m of the estimate; visual odometry that any set of sources names must be set up, and heard lately wherever it is set
+up. Source: ArduPilot AP_Arming::gps_checks, AP_NavEKF_Source::pre_arm_check, AP_VisualOdom; words as told in flight.
 """
 
 from __future__ import annotations
@@ -45,3 +46,11 @@ def gps_failure(receivers: Sequence[ReceiverState], primary: int, estimate: Pair
     if used is not None and math.dist(used, estimate) > _FROM_ESTIMATE_M:
         return f"GPS and AHRS differ by {math.dist(used, estimate):4.1f}m"
     return None
+
+
+def vision_failure(*, needed: bool, present: bool, healthy: bool) -> str | None:
+    """What is wrong with visual odometry. `needed`: a set of sources names it; `present`: VISO_TYPE was set at
+    power-up."""
+    if needed and not present:
+        return "AHRS: EK3 sources require VisualOdom"
+    return "VisOdom: not healthy" if present and not healthy else None
