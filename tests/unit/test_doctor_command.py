@@ -20,7 +20,7 @@ from tilefix.simulation.acceptance.firmware import Firmware
 from tilefix.simulation.autopilot import SimulatedAutopilot
 from tilefix.simulation.flying import AutopilotSettings
 from tilefix.simulation.live import LiveAutopilot
-from tilefix.simulation.parameters import ParameterTable
+from tilefix.simulation.parameters import Answer, ParameterTable
 from tilefix.simulation.vehicle import Course, SimulatedVehicle
 from tilefix.timing import MonotonicClock
 
@@ -162,6 +162,25 @@ def test_a_silent_link_ends_with_status_2(monkeypatch: pytest.MonkeyPatch, capsy
     assert main(["doctor", "--link", "udpout:127.0.0.1:9"]) == 2
     assert "no autopilot heard" in capsys.readouterr().err
     assert main(["doctor"]) == 2
+
+
+@pytest.mark.parametrize(("answers", "said"), [(False, "no question"), (True, "not every parameter")])
+def test_what_was_not_told_is_no_verdict(
+    stand: Callable[..., Stand],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    answers: bool,
+    said: str,
+) -> None:
+    vehicle = stand(receiver_index=1)
+    read = ParameterTable.read
+
+    def silent(table: ParameterTable, name: str, index: int = -1) -> Answer | None:
+        return read(table, name, index) if answers and name != "GPS_PRIMARY" else None
+
+    monkeypatch.setattr(ParameterTable, "read", silent)
+    assert vehicle.doctor() == 2
+    assert said in capsys.readouterr().out
 
 
 def test_json_that_cannot_be_written_leaves_nothing(stand: Callable[..., Stand], tmp_path: Path) -> None:

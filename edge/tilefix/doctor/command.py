@@ -102,7 +102,9 @@ def examine(
         baud=_baud(url),
     )
     parameters, health = session.examine(case, LISTEN_S)
-    found = replace(found, parameters=len(parameters), link=health, findings=tuple(diagnose(case, parameters)))
+    # One that tells nothing at all lacks nothing: it does not answer.
+    findings = tuple(diagnose(case, parameters)) if parameters else ()
+    found = replace(found, parameters=len(parameters), link=health, findings=findings)
     show(*report.link_lines(health), *report.finding_lines(found.findings))
     if args.write and found.wrong:
         found = _mend(session, case, found, dict(parameters), args, show)

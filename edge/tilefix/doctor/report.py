@@ -95,6 +95,8 @@ def closing(found: Examination) -> str:
     """The sum of it."""
     if found.status == ALL_RIGHT:
         return f"All right: {found.parameters} parameters fit the route."
+    if found.status == COULD_NOT_TELL and not found.parameters:
+        return "Could not tell: no question for a parameter is answered. Does it demand signed messages?"
     if found.status == COULD_NOT_TELL:
         return "Could not tell: not every parameter was read."
     return f"Not right: {len(found.wrong)} of {found.parameters} parameters have to be changed."

@@ -19,7 +19,7 @@ _ARDUPILOT, _PX4 = AutopilotKind.ARDUPILOT, AutopilotKind.PX4
 _LOCAL = (Route.VISION, Route.ODOMETRY)
 _STEP_MS = 10.0
 _CONFIGURED = "[publish] delay_ms says otherwise: positions are wrong by the speed times the difference"
-_MEASURED = "not what pictures take at best, so that positions are carried further than need be"
+_MEASURED = "not what pictures take at best: positions hold for an instant further from the picture than need be"
 
 
 @dataclass(frozen=True)
