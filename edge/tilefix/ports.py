@@ -101,8 +101,8 @@ class AutopilotLink(Protocol):
         is not known yet, and has to be read first."""
         ...
 
-    def send_heartbeat(self, state: HealthState) -> bool:
-        """Sends tilefix's own sign of life."""
+    def send_heartbeat(self, state: HealthState, mode: int = 0) -> bool:
+        """Sends tilefix's own sign of life. `mode`: who gives the position (`tilefix.handover.machine.State`)."""
         ...
 
     def send_text(self, severity: Severity, text: str) -> bool:

@@ -31,6 +31,7 @@ STEPS = st.lists(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_no_state_gives_what_it_must_not(steps) -> None:
     machine, now_ns = Machine(), 0
@@ -57,6 +58,7 @@ def test_no_state_gives_what_it_must_not(steps) -> None:
             assert machine.state in (State.SPOOFED, State.RETURNING) or wish is Wish.VISION
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_a_receiver_that_is_not_good_is_never_handed_back_to(steps) -> None:
     machine, now_ns = Machine(), 0
@@ -83,7 +85,7 @@ def _turned(one: Comparison, angle: float) -> Comparison:
     )
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 1000), st.floats(0.0, 40.0), st.sampled_from((0.0, 0.5, 1.0, 1.5)))
 def test_quarter_turns_change_no_verdict(seed: int, bias_m: float, quarter: float) -> None:
     plain, turned = ShadowScore(), ShadowScore()
@@ -96,7 +98,7 @@ def test_quarter_turns_change_no_verdict(seed: int, bias_m: float, quarter: floa
     assert math.isclose(plain.score.stretch, turned.score.stretch, rel_tol=1e-9)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 1000), st.floats(0.0, 30.0), st.floats(1.0, 2.0))
 def test_who_is_led_away_farther_is_never_noticed_later(seed: int, pull_m: float, times: float) -> None:
     less, more = SpoofWatch(), SpoofWatch()

@@ -43,6 +43,7 @@ class FakeLink:
     requested: list[str] = field(default_factory=list)
     set: list[tuple[str, float]] = field(default_factory=list)
     heartbeats: list[HealthState] = field(default_factory=list)
+    modes: list[int] = field(default_factory=list)
     texts: list[tuple[Severity, str]] = field(default_factory=list)
     values: list[tuple[str, float]] = field(default_factory=list)
     answers: list[tuple[int, Result]] = field(default_factory=list)
@@ -78,8 +79,9 @@ class FakeLink:
         self.set.append((name, value))
         return True
 
-    def send_heartbeat(self, state: HealthState) -> bool:
+    def send_heartbeat(self, state: HealthState, mode: int = 0) -> bool:
         self.heartbeats.append(state)
+        self.modes.append(mode)
         return True
 
     def send_text(self, severity: Severity, text: str) -> bool:
@@ -98,7 +100,8 @@ class FakeLink:
         self.closed += 1
 
     def telemetry(self, at_ns: int, *, fix_type: int = 3, east_deg: float = 0.0) -> None:
-        """All that a healthy autopilot says at an instant."""
+        """All that a healthy autopilot says at an instant; it flies with `FakeLocalizer`."""
+        east_deg += 5.0 * at_ns / S / 76_000.0
         self.incoming += [
             Heartbeat(at_ns, 7, True),
             Attitude(at_ns, 0.0, 0.0, 90.0),

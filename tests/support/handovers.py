@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tilefix.handover.announce import Line
 from tilefix.handover.handover import Handover, Turn
 from tilefix.handover.selection import Request
-from tilefix.links.messages import GnssReceiver, LinkMessage
+from tilefix.links.messages import GnssReceiver, LinkMessage, Order
 from tilefix.types import Covariance, Fix, FixKind, NoFix, Reason
 
 S = 1_000_000_000
@@ -93,7 +93,10 @@ class Flight:
         return self.turns[-1]
 
     def hear(self, message: LinkMessage) -> None:
-        self.handover.hear(message)
+        if isinstance(message, Order):
+            self.handover.hear_order(message)
+        else:
+            self.handover.hear(message)
 
     @property
     def texts(self) -> list[str]:

@@ -45,7 +45,7 @@ def test_the_least_configuration_has_every_default(tmp_path: Path) -> None:
     assert config.publish == PublishSettings()
     assert config.localizer == LocalizerSettings()
     assert (config.link.component_id, config.model.path, config.record.path) == (191, None, None)
-    assert (config.start.at_loss, config.height.source, config.height.anchor) == ("uniform", "auto", "gnss")
+    assert (config.start.at_loss, config.height.source, config.height.anchor) == ("auto", "auto", "gnss")
 
 
 def test_the_example_is_complete_and_holds_the_defaults() -> None:

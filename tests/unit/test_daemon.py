@@ -12,7 +12,18 @@ import pytest
 
 from support.clocks import ManualClock
 from support.daemons import FakeFrames, FakeLink, FakeLocalizer, S, frame
-from tilefix.links.messages import HealthState, PositionReport, Severity
+from tilefix.handover.machine import State
+from tilefix.links.commands import Command, Result
+from tilefix.links.messages import (
+    Airframe,
+    AutopilotKind,
+    HealthState,
+    Identity,
+    Order,
+    Parameter,
+    PositionReport,
+    Severity,
+)
 from tilefix.publishing.publisher import Publisher
 from tilefix.publishing.settings import PublishSettings
 from tilefix.service.daemon import Daemon
@@ -44,7 +55,7 @@ class Rig:
         self.seen.append((estimate, truth))
 
     def fly(
-        self, seconds: float, *, fix_type: int = 3, telemetry: bool = True, frames: bool = True
+        self, seconds: float, *, fix_type: int = 3, telemetry: bool = True, frames: bool = True, east_deg: float = 0.0
     ) -> list[PositionReport]:
         """Flies on and gives what was sent meanwhile."""
         before = len(self.link.positions)
@@ -52,7 +63,7 @@ class Rig:
             self.clock.advance_s(0.05)
             self._tick += 1
             if telemetry:
-                self.link.telemetry(self.clock.now_ns(), fix_type=fix_type)
+                self.link.telemetry(self.clock.now_ns(), fix_type=fix_type, east_deg=east_deg)
             self.daemon.turn()
             if frames and self._tick % 5 == 0:
                 self.daemon.look(frame(self.clock.now_ns() - 20_000_000, next(self._sequence)))
@@ -109,26 +120,48 @@ def test_without_a_position_nothing_goes_out_and_the_pilot_is_told_why() -> None
 
 
 def test_a_loss_of_gnss_makes_the_belief_uniform_once() -> None:
-    rig = Rig(FakeLocalizer(frames_to_find=4))
+    rig = Rig(FakeLocalizer(frames_to_find=4), at_loss="uniform")
     rig.fly(3.0)
     assert rig.localizer.calls == []
     assert rig.link.positions != []
-    lost = rig.fly(0.9, fix_type=1)
+    rig.fly(0.6, fix_type=1)
+    lost = rig.fly(0.6, fix_type=1)
     assert rig.localizer.calls == ["reset"]
     assert lost == []
     assert rig.fly(3.0, fix_type=1) != []
     assert rig.localizer.calls == ["reset"]
-    rig.fly(8.0)
+    rig.fly(16.0)
     rig.fly(3.0, fix_type=0)
     assert rig.localizer.calls == ["reset", "reset"]
 
 
-def test_what_was_being_looked_at_when_gnss_went_is_not_sent() -> None:
+def test_a_belief_that_agreed_with_gnss_is_kept_and_flies_on_within_two_seconds() -> None:
+    rig = Rig(settings=PublishSettings())
+    rig.fly(20.0)
+    assert rig.link.texts[-1][1].startswith("tilefix: vision agrees with GNSS")
+    # The receiver's own position is sent while it lasts, then at once vision's, before the loss is even declared.
+    sent = rig.fly(2.0, fix_type=1)
+    assert len(sent) == pytest.approx(20, abs=1)
+    assert rig.localizer.calls == []
+    assert State.DENIED.value in rig.link.modes
+    assert "tilefix: GNSS lost, vision takes over" in [text for _, text in rig.link.texts]
+
+
+def test_a_belief_that_never_agreed_is_made_anew() -> None:
     rig = Rig()
+    rig.fly(20.0, east_deg=0.001)
+    rig.fly(1.0, fix_type=1)
+    assert rig.localizer.calls == ["reset"]
+
+
+def test_what_was_being_looked_at_when_gnss_went_is_not_sent() -> None:
+    rig = Rig(at_loss="uniform")
 
     def lose(_: Frame) -> None:
-        rig.link.telemetry(rig.clock.now_ns(), fix_type=1)
-        rig.daemon.turn()
+        for _ in range(14):
+            rig.clock.advance_s(0.05)
+            rig.link.telemetry(rig.clock.now_ns(), fix_type=1)
+            rig.daemon.turn()
 
     rig.fly(2.0)
     rig.localizer._during = lose
@@ -140,7 +173,7 @@ def test_what_was_being_looked_at_when_gnss_went_is_not_sent() -> None:
     assert rig.localizer.calls == ["reset"]
 
 
-@pytest.mark.parametrize(("policy", "calls"), [("last_gnss", ["hint 47.0000 8.0000 31"]), ("keep", [])])
+@pytest.mark.parametrize(("policy", "calls"), [("last_gnss", ["hint 47.0000 8.0003 45"]), ("keep", [])])
 def test_other_policies_at_a_loss(policy: str, calls: list[str]) -> None:
     rig = Rig(at_loss=policy)
     rig.fly(3.0)
@@ -148,12 +181,73 @@ def test_other_policies_at_a_loss(policy: str, calls: list[str]) -> None:
     assert rig.localizer.calls == calls
 
 
+def test_a_receiver_that_jumped_is_not_where_the_search_begins() -> None:
+    rig = Rig(at_loss="last_gnss")
+    rig.fly(3.0)
+    rig.fly(1.0, east_deg=0.01)
+    assert rig.localizer.calls == ["reset"]
+
+
+def test_spoofing_makes_the_autopilot_use_vision_and_gnss_is_not_repeated() -> None:
+    rig = Rig(settings=PublishSettings())
+    rig.link.incoming.append(Identity(0, AutopilotKind.ARDUPILOT, Airframe.COPTER, (4, 6, 0)))
+    rig.fly(2.0)
+    assert {"GPS_AUTO_SWITCH", "GPS_PRIMARY"} <= set(rig.link.requested)
+    rig.link.incoming += [Parameter(0, "GPS_AUTO_SWITCH", 1.0), Parameter(0, "GPS_PRIMARY", 0.0)]
+    rig.fly(20.0)
+    assert rig.link.set == []
+    rig.fly(3.0, east_deg=0.001)
+    assert set(rig.link.set) == {("GPS_AUTO_SWITCH", 0.0), ("GPS_PRIMARY", 1.0)}
+    assert rig.link.modes[-1] == State.SPOOFED.value
+    for report in rig.fly(2.0, east_deg=0.001):
+        assert (report.lon_deg - 8.0) * 76_000.0 == pytest.approx(5.0 * report.at_ns / S, abs=3.0)
+    assert rig.localizer.calls == []
+    # At the end of a run the autopilot is left as it was found.
+    rig.link.set.clear()
+    rig.daemon.run(_stopped())
+    assert set(rig.link.set) == {("GPS_AUTO_SWITCH", 1.0), ("GPS_PRIMARY", 0.0)}
+
+
+def _stopped() -> threading.Event:
+    stop = threading.Event()
+    stop.set()
+    return stop
+
+
+def test_a_veto_keeps_vision_back_and_its_order_is_answered() -> None:
+    rig = Rig(settings=PublishSettings())
+    rig.fly(20.0)
+    rig.link.incoming.append(Order(0, Command.HAND_OVER.value, (0.0,) * 7, (7, 190)))
+    rig.fly(1.0)
+    assert rig.link.answers == [(Command.HAND_OVER.value, Result.ACCEPTED)]
+    assert rig.link.modes[-1] == State.VETOED.value
+    assert rig.fly(1.0) != []
+    rig.fly(0.1, fix_type=1)
+    assert rig.fly(3.0, fix_type=1) == []
+    assert "tilefix: vision held back by the operator" in [text for _, text in rig.link.texts]
+    rig.link.incoming.append(Order(0, Command.HAND_OVER.value, (9.0,) * 7, (7, 190)))
+    rig.fly(0.1, fix_type=1)
+    assert rig.link.answers[-1] == (Command.HAND_OVER.value, Result.DENIED)
+
+
+def test_how_the_handover_stands_is_told_every_second() -> None:
+    rig = Rig()
+    rig.fly(5.0)
+    names = [name for name, _ in rig.link.values]
+    for name in ("TF_STATE", "TF_SHADOW", "TF_BIAS", "TF_STRETCH", "TF_SPOOF", "TF_SIGMA"):
+        assert names.count(name) in (4, 5), name
+
+
 def test_a_flight_that_never_had_gnss_is_not_reset() -> None:
     rig = Rig()
     # No height above sea level without GNSS, so nothing may go out either.
     assert rig.fly(5.0, fix_type=0) == []
     assert rig.localizer.calls == []
-    assert rig.link.texts[-1][1] == "tilefix: no height above sea level"
+    assert {text for _, text in rig.link.texts} == {
+        "tilefix: no camera frame",
+        "tilefix: no height above sea level",
+        "tilefix: no GNSS, vision takes over",
+    }
 
 
 def test_a_camera_that_vanishes_ends_the_positions_and_brings_them_back() -> None:
@@ -220,7 +314,7 @@ def test_a_watch_sees_every_frame_with_the_receivers_truth() -> None:
     assert len(rig.seen) == 8
     estimate, truth = rig.seen[-1]
     assert isinstance(estimate, Fix)
-    assert truth == (47.0, 8.0)
+    assert truth == (47.0, pytest.approx(8.0 + 5.0 * estimate.at_ns / S / 76_000.0, abs=1e-9))
 
 
 def test_a_refusal_counts_at_once_whatever_was_forecast_before() -> None:
@@ -309,14 +403,14 @@ def test_a_turn_that_fails_is_tried_again_and_a_broken_loop_gives_up(tmp_path: P
     class Flaky(FakeLink):
         fails = 3
 
-        def send_heartbeat(self, state: HealthState) -> bool:
+        def send_heartbeat(self, state: HealthState, mode: int = 0) -> bool:
             if self.fails:
                 self.fails -= 1
                 raise RuntimeError("once")
-            return super().send_heartbeat(state)
+            return super().send_heartbeat(state, mode)
 
     class Dead(FakeLink):
-        def send_heartbeat(self, state: HealthState) -> bool:
+        def send_heartbeat(self, state: HealthState, mode: int = 0) -> bool:
             raise RuntimeError("always")
 
         def poll(self) -> list[object]:  # type: ignore[override]
@@ -361,7 +455,7 @@ def test_matches_that_fall_behind_the_start_are_told_once_and_again_when_they_ar
     rig = Rig()
     rig.localizer.usual_correlation = 0.4
     rig.fly(30.0)
-    assert rig.link.values == []
+    assert "TF_MATCH" not in dict(rig.link.values)
     rig.fly(60.0)
     assert rig.link.values[-1] == ("TF_MATCH", pytest.approx(1.0))
     rig.localizer.usual_correlation = 0.1

@@ -208,7 +208,8 @@ def test_the_operator_vetoes_takes_it_back_and_asks_for_vision() -> None:
     flight.hear(_order(0.0))
     flight.fly(5.0, gnss=False)
     assert flight.handover.state is State.VETOED
-    assert flight.turns[-1].feeds == (Feed.MIRROR,)
+    assert flight.turns[-1].feeds == ()
+    assert flight.fly(1.0).feeds == (Feed.MIRROR,)
     flight.hear(_order(1.0))
     flight.fly(1.0, gnss=False)
     assert flight.handover.state is State.DENIED

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from tilefix.handover.machine import Feed
 from tilefix.links.messages import AutopilotTime, GnssReceiver, Pressure, Severity
 from tilefix.links.vehicle import Vehicle
 from tilefix.publishing.publisher import Decision, Publisher
@@ -116,7 +117,6 @@ def test_while_gnss_is_good_and_nothing_better_is_known_it_is_repeated() -> None
     # 3 m/s north for 0.2 s is 0.6 m.
     assert (report.lat_deg - 47.0) * 111_195.0 == pytest.approx(0.6, abs=0.01)
     assert (report.velocity_north_mps, report.velocity_east_mps, report.horizontal_sigma_m) == (3.0, 4.0, 0.9)
-    assert Publisher().decide(nothing, _vehicle(fix_type=DENIED)).report is None
     assert Publisher(PublishSettings(mirror_gnss=False)).decide(nothing, _vehicle()).report is None
     assert Publisher().decide(NoFix(3 * S, Reason.NO_MATCH), _vehicle()).report is None
     assert not Publisher().decide(FIX, _vehicle()).mirrored
@@ -128,32 +128,19 @@ def test_a_receiver_without_velocity_is_not_repeated() -> None:
     assert Publisher().decide(NoFix(2 * S + 1, Reason.NO_MATCH), vehicle).report is None
 
 
-def _receiver(at_s: float, lat_deg: float) -> GnssReceiver:
-    return GnssReceiver(round(at_s * S), 3, lat_deg, 8.0, 540.0, 0.9, 1.5, 0.0, 0.0)
-
-
-def test_a_receiver_that_jumped_is_not_repeated_for_a_while() -> None:
-    publisher, vehicle = Publisher(), _vehicle()
-    assert publisher.decide(NoFix(2 * S, Reason.NO_MATCH), vehicle).mirrored
-    # 222 m north from one moment to the next, and it stays there.
-    vehicle.take(_receiver(2.2, 47.002))
-    decision = publisher.decide(NoFix(round(2.2 * S), Reason.NO_MATCH), vehicle)
-    assert (decision.report, decision.refusal) == (None, "GNSS jumped or contradicts the map")
-    for at_s in (10.0, 31.0, 33.0):
-        for tick in range(30):
-            vehicle.take(_receiver(at_s - 6.0 + tick / 5, 47.002))
-        assert publisher.decide(NoFix(round(at_s * S), Reason.NO_MATCH), vehicle).mirrored == (at_s > 32.2)
-
-
-def test_a_receiver_that_contradicts_the_map_is_not_repeated_after_it() -> None:
-    publisher, vehicle = Publisher(), _vehicle()
-    at_ns = iter(range(2 * S, 3 * S, S // 10))
-    near, far = (replace(FIX, lat_deg=lat_deg, lon_deg=8.0) for lat_deg in (47.0003, 47.003))
-    assert publisher.decide(replace(near, at_ns=next(at_ns)), vehicle).report is not None
-    assert publisher.decide(NoFix(next(at_ns), Reason.NO_MATCH), vehicle).mirrored
-    assert publisher.decide(replace(far, at_ns=next(at_ns)), vehicle).report is not None
-    last = publisher.decide(NoFix(next(at_ns), Reason.NO_MATCH), vehicle)
-    assert (last.report, last.refusal) == (None, "GNSS jumped or contradicts the map")
+def test_what_may_be_sent_is_sent_in_its_order() -> None:
+    mirror_first, vision_only, mirror_only = (Feed.MIRROR, Feed.VISION), (Feed.VISION,), (Feed.MIRROR,)
+    assert Publisher().decide(FIX, _vehicle(), feeds=mirror_first).mirrored
+    assert not Publisher().decide(FIX, _vehicle(), feeds=vision_only).mirrored
+    nothing = NoFix(2 * S, Reason.NO_MATCH)
+    assert Publisher().decide(nothing, _vehicle(), feeds=vision_only).report is None
+    denied = _vehicle(fix_type=DENIED)
+    # The last good word of the receiver is old by then.
+    late = replace(FIX, at_ns=3 * S)
+    assert Publisher().decide(late, denied, feeds=mirror_first).report is not None
+    held = Publisher().decide(late, denied, feeds=mirror_only)
+    assert (held.report, held.refusal) == (None, "vision held back by the operator")
+    assert Publisher().decide(FIX, _vehicle(), feeds=()).report is None
 
 
 def test_the_instant_is_the_delay_that_the_autopilot_assumes() -> None:

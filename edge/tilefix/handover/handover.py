@@ -13,9 +13,10 @@ from tilefix.handover.judge import Judge
 from tilefix.handover.machine import Feed, Machine, Sight, State
 from tilefix.handover.receiver import Condition, ReceiverWatch, finite
 from tilefix.handover.scoring import Score, Verdict
-from tilefix.handover.selection import ReceiverChoice, Request, SourceChoice
+from tilefix.handover.selection import ReceiverChoice, Request, SourceChoice, choice_for
 from tilefix.handover.settings import HandoverSettings
 from tilefix.handover.veto import Operator
+from tilefix.links.known import KnownAutopilot
 from tilefix.links.messages import (
     CommandResult,
     GnssReceiver,
@@ -26,6 +27,7 @@ from tilefix.links.messages import (
     Rebooted,
     Severity,
 )
+from tilefix.links.reports import Route
 from tilefix.types import Covariance, Fix, NoFix
 
 _MAX_WIDENING = 16.0  # of variances
@@ -35,12 +37,14 @@ _MAX_WIDENING = 16.0  # of variances
 class Turn:
     """What follows from one turn. `feeds`: what to give the autopilot, the first that can be had, none of them where
     nothing is to be sent. `lost`: GNSS was lost this turn, so that the belief has to be settled; `belief_holds`: vision
-    was seen to agree with GNSS, so that it may be kept. `requests`: to send to the autopilot."""
+    was seen to agree with GNSS, so that it may be kept; `receiver_held`: the receiver's last position was believed.
+    `requests`: to send to the autopilot."""
 
     state: State
     feeds: tuple[Feed, ...]
     lost: bool = False
     belief_holds: bool = False
+    receiver_held: bool = True
     requests: Sequence[Request] = ()
 
 
@@ -64,6 +68,7 @@ class Handover:
         self._announcer = Announcer()
         self._only_receiver = only_receiver
         self._choice = choice
+        self._chosen: object = None
         self._choice_failed = self._left_over_told = False
         self._had_gnss = False
         self._condition = Condition.UNHEARD
@@ -73,6 +78,11 @@ class Handover:
     def state(self) -> State:
         """Who gives the position."""
         return self._machine.state
+
+    @property
+    def gnss_trusted(self) -> bool:
+        """True while nothing speaks against what the receiver says."""
+        return self.state in (State.SHADOW, State.VETOED)
 
     @property
     def cause(self) -> str:
@@ -85,10 +95,26 @@ class Handover:
             if not self._only_receiver and finite(message):
                 self.receiver.hear(message)
                 self.judge.hear(message)
-        elif isinstance(message, (Order, RcChannels)):
+        elif isinstance(message, RcChannels):
             self._operator.hear(message)
         elif self._choice is not None and isinstance(message, (Parameter, CommandResult, Rebooted)):
             self._choice.hear(message)
+
+    def hear_order(self, order: Order) -> bool:
+        """Takes in an order of somebody who may give it (`tilefix.links.gate`); False when it means nothing."""
+        return self._operator.hear(order)
+
+    def attend(self, route: Route | None, gps_id: int, autopilot: KnownAutopilot) -> None:
+        """Settles how the autopilot is made to use what comes by a route; for once a second or so."""
+        chosen = choice_for(route, gps_id, autopilot)
+        if chosen == self._chosen or self._machine.forces:
+            return
+        self._chosen = chosen
+        self._choice = None if chosen is None else chosen[0](chosen[1])
+
+    def release(self) -> Sequence[Request]:
+        """What puts the autopilot back as it was, for the end of a run."""
+        return () if self._choice is None else self._choice.release()
 
     def saw(self, estimate: Fix | NoFix) -> None:
         """Takes in vision's answer to a frame."""
@@ -116,7 +142,11 @@ class Handover:
         holds = self.judge.credit or (self.judge.steady(now_ns) and self.judge.agrees_for_s(now_ns) > 0.0)
         if changed:
             self._change(lost=lost)
-        return Turn(self.state, self._machine.feeds, lost, holds, self._requests(now_ns, heard=heard))
+        feeds = self._machine.feeds
+        if not self.receiver.present(now_ns):
+            feeds = tuple(feed for feed in feeds if feed is not Feed.MIRROR)
+        held = self._condition not in (Condition.JUMPED, Condition.JAMMED) and self.state is not State.SPOOFED
+        return Turn(self.state, feeds, lost, holds, held, self._requests(now_ns, heard=heard))
 
     def _sight(self, now_ns: int) -> Sight:
         judge = self.judge

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tilefix.links.messages import CommandResult, Parameter, Rebooted
+from tilefix.links.known import KnownAutopilot
+from tilefix.links.messages import AutopilotKind, CommandResult, Parameter, Rebooted
+from tilefix.links.reports import Route
 
 _EVERY_NS = 1_000_000_000
 _SELDOM_NS = 10_000_000_000
@@ -74,6 +76,10 @@ class ReceiverChoice:
         """True while the autopilot says that the receiver is forced."""
         return self._known == self._forced
 
+    def release(self) -> list[Request]:
+        """What puts everything back at once, for the end of a run; nothing where nothing was changed."""
+        return [] if self._before is None else [Set(name, value) for name, value in self._before.items()]
+
     def step(self, now_ns: int, *, force: bool) -> list[Request]:
         """What to send now."""
         if force != self._forcing:
@@ -108,6 +114,22 @@ class ReceiverChoice:
         return changed
 
 
+def choice_for(
+    route: Route | None, gps_id: int, autopilot: KnownAutopilot
+) -> tuple[type[ReceiverChoice] | type[SourceChoice], int] | None:
+    """Which choice, and its number, makes this autopilot use what comes by this route; `None` where it needs none or
+    knows none: PX4 and single positions are the autopilot's own to weigh."""
+    if autopilot.kind is not AutopilotKind.ARDUPILOT:
+        return None
+    if route is Route.GPS_INPUT and gps_id > 0:
+        return ReceiverChoice, gps_id
+    if route in (Route.VISION, Route.ODOMETRY):
+        sets = [number for number in (1, 2, 3) if autopilot.parameter(f"EK3_SRC{number}_POSXY") == _EXTERNAL_NAV]
+        if sets and sets[0] > 1:
+            return SourceChoice, sets[0]
+    return None
+
+
 class SourceChoice:
     """Selects the set of EKF sources that takes external navigation, and the first one again. It is left alone where
     its position does not come from external navigation."""
@@ -136,6 +158,10 @@ class SourceChoice:
     def holds(self) -> bool:
         """True while the autopilot took the set for vision."""
         return self._selected == self._set
+
+    def release(self) -> list[Request]:
+        """What selects the first set again, for the end of a run; nothing where it is selected."""
+        return [Command(SET_EKF_SOURCE_SET, (1.0,))] if self._selected != 1 else []
 
     def step(self, now_ns: int, *, force: bool) -> list[Request]:
         """What to send now."""

@@ -140,10 +140,15 @@ def global_position(report: GlobalReport, vehicle: tuple[int, int], sent_us: int
     )
 
 
-def heartbeat(state: HealthState) -> Any:
-    """HEARTBEAT of an onboard computer without an autopilot."""
+def heartbeat(state: HealthState, mode: int) -> Any:
+    """HEARTBEAT of an onboard computer without an autopilot; `mode` is its custom mode."""
     return mavlink.MAVLink_heartbeat_message(
-        mavlink.MAV_TYPE_ONBOARD_CONTROLLER, mavlink.MAV_AUTOPILOT_INVALID, 0, 0, _MAV_STATES[state], 3
+        mavlink.MAV_TYPE_ONBOARD_CONTROLLER,
+        mavlink.MAV_AUTOPILOT_INVALID,
+        mavlink.MAV_MODE_FLAG_CUSTOM_MODE_ENABLED,
+        mode,
+        _MAV_STATES[state],
+        3,
     )
 
 

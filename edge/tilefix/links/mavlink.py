@@ -229,9 +229,9 @@ class MavlinkLink:
         except ValueError:
             return False
 
-    def send_heartbeat(self, state: HealthState) -> bool:
+    def send_heartbeat(self, state: HealthState, mode: int = 0) -> bool:
         """Sends HEARTBEAT as an onboard computer without an autopilot."""
-        return self._send(encode.heartbeat(state))
+        return self._send(encode.heartbeat(state, mode))
 
     def send_text(self, severity: Severity, text: str) -> bool:
         """Sends STATUSTEXT, cut to 50 bytes of ASCII."""

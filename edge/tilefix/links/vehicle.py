@@ -93,7 +93,7 @@ class Vehicle:
     ) -> None:
         """`gimbal`: the message that tells where the camera looks, for one that a gimbal carries. `receiver_is_ours`:
         the receiver that the autopilot reports is the position that tilefix itself sends (gps_id 0), so that it proves
-        nothing.
+        nothing. `gnss_trusted`, set from outside: while it is not, heights above sea level are not taken from GNSS.
         `remember`: is given what ties air pressure to sea level, whenever GNSS told it anew."""
         self._settings = settings or HeightSettings()
         self.autopilot = KnownAutopilot()
@@ -111,6 +111,7 @@ class Vehicle:
         self._good_since_ns: int | None = None
         self._good_until_ns: int | None = None
         self._gnss_available = False
+        self.gnss_trusted = True
         self._unix_minus_local_ns: int | None = None
         self._heard_ns: int | None = None
 
@@ -119,7 +120,7 @@ class Vehicle:
         self._heard_ns = max(message.at_ns, self._heard_ns or message.at_ns)
         self.autopilot.take(message)
         if isinstance(message, Attitude):
-            self._attitudes.add(self._steady.take(message, trusted=self._gnss_available))
+            self._attitudes.add(self._steady.take(message, trusted=self._gnss_available and self.gnss_trusted))
         elif isinstance(message, CameraAttitude):
             if message.source is self._gimbal:
                 angles = (message.roll_deg, message.pitch_deg, message.yaw_deg)
@@ -166,7 +167,8 @@ class Vehicle:
         self._good_until_ns = message.at_ns
         if message.at_ns - self._good_since_ns >= GNSS_BACK_NS or self._first_receiver_is(message):
             self._gnss_available = True
-        if self._gnss_available and message.amsl_m is not None and self._settings.anchor == "gnss":
+        anchors = self._gnss_available and self.gnss_trusted and self._settings.anchor == "gnss"
+        if anchors and message.amsl_m is not None:
             sigma_m = message.vertical_sigma_m
             self._altitude.anchor(message.at_ns, message.amsl_m, sigma_m or _UNKNOWN_VERTICAL_SIGMA_M)
             anchor = self._altitude.anchored_by
@@ -228,6 +230,12 @@ class Vehicle:
     def last_gnss(self) -> GnssReceiver | None:
         """The last good position of the receiver, however old."""
         return next((one for one in reversed(self._receivers) if one.good), None)
+
+    @property
+    def gnss_now(self) -> GnssReceiver | None:
+        """What the receiver said last, `None` when that was no good position."""
+        newest = self._receivers[-1] if self._receivers else None
+        return newest if newest is not None and newest.good else None
 
     def gnss_at(self, at_ns: int) -> tuple[float, float] | None:
         """The receiver's (lat_deg, lon_deg) interpolated at an instant; `None` without good fixes on both sides of

@@ -6,8 +6,10 @@ velocity are the camera's, or, before denial, the real receiver's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tilefix.handover.machine import Feed
 from tilefix.links.known import KnownAutopilot
 from tilefix.links.messages import AutopilotKind, Origin
 from tilefix.links.reports import Report, Route, Severity
@@ -15,7 +17,7 @@ from tilefix.links.vehicle import Vehicle
 from tilefix.publishing import parameters
 from tilefix.publishing.asking import Asking
 from tilefix.publishing.latency import TOLERANCE_MS, LeastLatency
-from tilefix.publishing.mirror import Distrust, mirrored
+from tilefix.publishing.mirror import mirrored
 from tilefix.publishing.originsetting import OriginSetting
 from tilefix.publishing.position import Position, position_of
 from tilefix.publishing.resets import ResetCounter
@@ -29,7 +31,7 @@ _TEXT_EVERY_NS = 1_000_000_000
 _TEXT_CHARS = 50
 _PENDING_NS = 4_000_000_000
 _PREFIX = "tilefix: "
-_DISTRUST = "GNSS jumped or contradicts the map"
+_HELD_BACK = "vision held back by the operator"
 # What an autopilot has to see before it arms; the others take a position when there is one.
 _MIRRORED = (Route.GPS_INPUT, Route.VISION, Route.ODOMETRY)
 
@@ -53,7 +55,6 @@ class Publisher:
     def __init__(self, settings: PublishSettings | None = None) -> None:
         self.settings = settings or PublishSettings()
         self.latency = LeastLatency()
-        self._distrust = Distrust()
         self._asking = Asking()
         self._resets = ResetCounter()
         self._estimates = ExternalEstimate(self.settings)
@@ -131,28 +132,43 @@ class Publisher:
 
     # What
 
-    def decide(self, estimate: Fix | NoFix, vehicle: Vehicle, at_ns: int | None = None) -> Decision:
+    def decide(
+        self,
+        estimate: Fix | NoFix,
+        vehicle: Vehicle,
+        at_ns: int | None = None,
+        feeds: Sequence[Feed] = (Feed.VISION, Feed.MIRROR),
+    ) -> Decision:
         """What to send of an estimate. `at_ns`: the instant that it has to hold for (`instant_ns`), its own by default.
-        No instant is sent twice, and none before an earlier one."""
+        No instant is sent twice, and none before an earlier one. `feeds`: what may be sent, the first that can be had
+        (`tilefix.handover`)."""
         at_ns = estimate.at_ns if at_ns is None else at_ns
-        choice, settings = self.choice(vehicle), self.settings
-        distrusted = self._distrust.holds(estimate, vehicle)
+        choice = self.choice(vehicle)
         if choice.route is None:
             return Decision(None, choice.line)
         if self._sent_ns is not None and at_ns <= self._sent_ns:
             return Decision(None, None)
-        position = position_of(estimate, at_ns, vehicle, settings)
-        refusal = position if isinstance(position, str) else None
-        if isinstance(position, str) and self._mirrors(choice.route) and vehicle.gnss_available(at_ns):
-            if distrusted:
-                return Decision(None, _DISTRUST)
-            position = mirrored(at_ns, vehicle) or position
-        if isinstance(position, str):
+        position, refusal = self._position(choice.route, estimate, vehicle, at_ns, feeds)
+        if position is None:
             return Decision(None, refusal)
         return self._report(choice.route, position, vehicle, refusal)
 
-    def _mirrors(self, route: Route) -> bool:
-        return self.settings.mirror_gnss and route in _MIRRORED
+    def _position(
+        self, route: Route, estimate: Fix | NoFix, vehicle: Vehicle, at_ns: int, feeds: Sequence[Feed]
+    ) -> tuple[Position | None, str | None]:
+        """The first of the feeds that can be had, and why vision's cannot where that comes before it."""
+        refusal = None if Feed.VISION in feeds else _HELD_BACK
+        for feed in feeds:
+            if feed is Feed.VISION:
+                seen = position_of(estimate, at_ns, vehicle, self.settings)
+                if not isinstance(seen, str):
+                    return seen, None
+                refusal = seen
+            elif self.settings.mirror_gnss and route in _MIRRORED:
+                position = mirrored(at_ns, vehicle)
+                if position is not None:
+                    return position, refusal
+        return None, refusal
 
     def _report(self, route: Route, position: Position, vehicle: Vehicle, refusal: str | None) -> Decision:
         autopilot = vehicle.autopilot
@@ -187,10 +203,10 @@ class Publisher:
     def text(self, decision: Decision, now_ns: int) -> tuple[Severity, str] | None:
         """The line for the pilot when the state changed, at most one a second; a change that came too soon is told
         when its second is over, if it still holds."""
-        if decision.refusal is None:
-            severity, line = Severity.NOTICE, _PREFIX + "position found"
-        elif decision.mirrored:
+        if decision.mirrored:
             severity, line = Severity.INFO, _PREFIX + "repeating GNSS"
+        elif decision.refusal is None:
+            severity, line = Severity.NOTICE, _PREFIX + "position found"
         else:
             severity, line = Severity.WARNING, f"{_PREFIX}{decision.refusal}"
         line = line[:_TEXT_CHARS]

@@ -12,6 +12,7 @@ from tilefix.cameras import CameraRequest, open_camera
 from tilefix.embedders import open_embedder
 from tilefix.errors import MapError
 from tilefix.flights.recording import Recorder
+from tilefix.handover.handover import Handover
 from tilefix.links import open_link
 from tilefix.links.vehicle import Vehicle
 from tilefix.localization.localizer import Localizer
@@ -106,6 +107,7 @@ def assemble(
             frames,
             link,
             Publisher(config.publish),
+            handover=Handover(config.handover, only_receiver=config.publish.gps_id == 0),
             vehicle=_vehicle(config, clock),
             clock=clock,
             at_loss=config.start.at_loss,

@@ -16,6 +16,7 @@ from typing import Any
 from tilefix.camera import CameraModel, Mount
 from tilefix.embedders import PROVIDERS
 from tilefix.errors import ConfigError
+from tilefix.handover.settings import HandoverSettings
 from tilefix.links.vehicle import GimbalSettings, HeightSettings
 from tilefix.localization.localizer import LocalizerSettings
 from tilefix.mapcheck.age import MAX_AGE_YEARS
@@ -121,14 +122,15 @@ class StartSettings:
     """What is known of the position.
 
     `hint_*`: where the aircraft starts, for a flight that begins without GNSS; all three or none. `at_loss`: what
-    the belief becomes when GNSS is lost: `uniform` (anywhere on the map), `last_gnss` (around the receiver's last
-    position) or `keep` (what the pictures said so far). `last_gnss_sigma_m`: how far that position may be wrong.
+    the belief becomes when GNSS is lost: `auto` (kept where it was seen to agree with GNSS, else uniform), `uniform`
+    (anywhere on the map), `last_gnss` (around the receiver's last position) or `keep` (what the pictures said so far).
+    `last_gnss_sigma_m`: how far that position may be wrong.
     """
 
     hint_lat_deg: float | None = limited(-85.0, 85.0, None)
     hint_lon_deg: float | None = limited(-180.0, 180.0, None)
     hint_sigma_m: float | None = limited(1.0, 1e5, None)
-    at_loss: str = chosen("uniform", "last_gnss", "keep")
+    at_loss: str = chosen("auto", "uniform", "last_gnss", "keep")
     last_gnss_sigma_m: float = limited(1.0, 1e4, 30.0)
 
     def __post_init__(self) -> None:
@@ -173,6 +175,7 @@ class Config:
     gimbal: GimbalSettings = field(default_factory=GimbalSettings)
     height: HeightSettings = field(default_factory=HeightSettings)
     publish: PublishSettings = field(default_factory=PublishSettings)
+    handover: HandoverSettings = field(default_factory=HandoverSettings)
     localizer: LocalizerSettings = field(default_factory=LocalizerSettings)
     record: RecordSettings = field(default_factory=RecordSettings)
     start: StartSettings = field(default_factory=StartSettings)

@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from tilefix.handover.handover import Handover, Turn
+from tilefix.handover.selection import Read, Request, Set
 from tilefix.links.commands import Command, Result, choice_of, command_of, hint_of
 from tilefix.links.messages import HealthState, Order, Severity
 from tilefix.links.vehicle import Vehicle
@@ -38,6 +40,7 @@ _REPORT_NS = 60_000_000_000
 # A stopped service is silent at once; what still hangs in a picture is left behind.
 _JOIN_S = 1.5
 _DRIFT_NAME = "TF_MATCH"
+_SIGMA_NAME = "TF_SIGMA"
 _FAILED_TURNS = 100
 _MAX_ORDERS = 8
 # Speed that a receiver without one may have had between its last position and the notice of its loss.
@@ -70,9 +73,10 @@ class Watches(Protocol):
 class Daemon:
     """Flies one localizer between a camera and an autopilot.
 
-    `at_loss`: what becomes of the belief when GNSS is lost (`StartSettings.at_loss`). `vehicle`: give one to set where
-    height comes from. `warnings`: lines for the pilot, told once the autopilot is heard. `supervisor`: is
-    told of every turn of `run`. Either call `run`, or, with one's own clock and threads, `turn` and `look`.
+    `at_loss`: what becomes of the belief when GNSS is lost (`StartSettings.at_loss`). `handover`: when vision takes
+    over. `vehicle`: give one to set where height comes from. `warnings`: lines for the pilot, told once the autopilot
+    is heard. `supervisor`: is told of every turn of `run`. Either call `run`, or, with one's own clock and threads,
+    `turn` and `look`.
     """
 
     def __init__(
@@ -82,9 +86,10 @@ class Daemon:
         link: AutopilotLink,
         publisher: Publisher | None = None,
         *,
+        handover: Handover | None = None,
         vehicle: Vehicle | None = None,
         clock: Clock | None = None,
-        at_loss: str = "uniform",
+        at_loss: str = "auto",
         last_gnss_sigma_m: float = 30.0,
         watch: Watches | None = None,
         timer: StageTimer | None = None,
@@ -96,7 +101,11 @@ class Daemon:
         self._link = link
         self._publisher = publisher or Publisher()
         self._sender = Sender(self._publisher, link)
-        self._vehicle = vehicle or Vehicle(receiver_is_ours=self._publisher.settings.gps_id == 0)
+        only_receiver = self._publisher.settings.gps_id == 0
+        self._vehicle = vehicle or Vehicle(receiver_is_ours=only_receiver)
+        self._handover = handover or Handover(only_receiver=only_receiver)
+        self._handed: Turn | None = None
+        self._sigma_m: float | None = None
         self._clock = clock or MonotonicClock()
         self._at_loss = at_loss
         self._last_gnss_sigma_m = last_gnss_sigma_m
@@ -114,9 +123,9 @@ class Daemon:
         self._handlers: dict[Command, Callable[[Order], Result]] = {
             Command.HINT: self._take_hint,
             Command.PUBLISH: self._start_or_stop,
+            Command.HAND_OVER: self._take_wish,
         }
         self._may_publish = True
-        self._had_gnss = False
         self._publish_ns: int | None = None
         self._heartbeat_ns: int | None = None
         self._begun_ns = self._clock.now_ns()
@@ -125,7 +134,7 @@ class Daemon:
     # The loop
 
     def turn(self) -> None:
-        """One turn of the loop: listens, notices the loss of GNSS, publishes and sends the heartbeat when due."""
+        """One turn of the loop: listens, hands over or back, publishes and sends the heartbeat when due."""
         heard = self._link.poll()
         now_ns = self._clock.now_ns()
         # An order may come from anybody who holds the key: it says nothing of the vehicle.
@@ -134,8 +143,11 @@ class Daemon:
             for message in heard:
                 if not isinstance(message, Order):
                     self._vehicle.take(message)
+                    self._handover.hear(message)
             results = [self._obey(order) for order in orders]
-            self._notice_loss(now_ns)
+            requests = self._hand_over(now_ns)
+        for request in requests:
+            self._request(request)
         for order, result in zip(orders, results, strict=True):
             _logger.info("order %d of %d/%d: %s", order.command, *order.sender, result.name.lower())
             self._link.answer(order, result)
@@ -146,17 +158,25 @@ class Daemon:
             self._publish_ns = max(due_ns + period_ns, now_ns)
             with self.timer.stage("publish"):
                 self._publish(now_ns)
+        self._tell_handover(now_ns)
         if self._heartbeat_ns is None or now_ns - self._heartbeat_ns >= _HEARTBEAT_NS:
-            self._link.send_heartbeat(self._state(now_ns))
+            self._link.send_heartbeat(self._state(now_ns), self._handover.state.value)
             self._heartbeat_ns = now_ns
             with self._lock:
                 self._untold.extend(self._sender.attend(self._vehicle, now_ns))
+                route = self._publisher.choice(self._vehicle).route
+                self._handover.attend(route, self._publisher.settings.gps_id, self._vehicle.autopilot)
+                figures = self._handover.figures()
+            self._tell_figures(figures, now_ns)
             self._tell_drift(now_ns)
 
     def _publish(self, now_ns: int) -> None:
         with self._lock:
             instant_ns = self._sender.instant_ns(now_ns, self._vehicle)
-            decision = self._publisher.decide(self._estimate(instant_ns, now_ns), self._vehicle, instant_ns)
+            estimate = self._handover.widened(self._estimate(instant_ns, now_ns))
+            feeds = self._handed.feeds if self._handed is not None else ()
+            decision = self._publisher.decide(estimate, self._vehicle, instant_ns, feeds)
+            self._sigma_m = estimate.sigma_m if isinstance(estimate, Fix) else None
             exposed_ns = self._forecasts[-1].begins_ns if self._forecasts else None
         if not self._may_publish:
             decision = Decision(None, "stopped by command")
@@ -165,6 +185,23 @@ class Daemon:
         if line is not None:
             _logger.info("%s", line[1])
             self._link.send_text(*line)
+
+    def _tell_handover(self, now_ns: int) -> None:
+        """Sends a line of the hand-over, if one is due."""
+        if self._link.system_id is None:
+            return
+        with self._lock:
+            line = self._handover.next_line(now_ns)
+        if line is not None:
+            _logger.info("%s", line[1])
+            self._link.send_text(*line)
+
+    def _tell_figures(self, figures: Sequence[tuple[str, float]], now_ns: int) -> None:
+        """Sends how the hand-over stands, and how sure vision is."""
+        if self._sigma_m is not None:
+            self._link.send_value(_SIGMA_NAME, self._sigma_m, now_ns)
+        for name, value in figures:
+            self._link.send_value(name, value, now_ns)
 
     def _state(self, now_ns: int) -> HealthState:
         return self.health.state(now_ns, connected=self._vehicle.connected(now_ns))
@@ -199,14 +236,26 @@ class Daemon:
             return NoFix(at_ns, Reason.NO_FRAME)
         return estimate
 
-    def _notice_loss(self, now_ns: int) -> None:
-        available = self._vehicle.gnss_available(now_ns)
-        if available:
-            self._had_gnss = True
-        elif self._had_gnss and self._vehicle.heard_lately(now_ns):
-            # While the autopilot itself is silent nothing is known of its receiver.
-            self._had_gnss = False
-            self._lose(now_ns)
+    def _hand_over(self, now_ns: int) -> Sequence[Request]:
+        """Lets the hand-over go on; gives what to ask of the autopilot for it."""
+        before = self._handover.state
+        turn = self._handed = self._handover.turn(now_ns, heard=self._vehicle.heard_lately(now_ns))
+        self._vehicle.gnss_trusted = self._handover.gnss_trusted
+        if turn.state is not before:
+            _logger.warning("%s to %s: %s", before.name, turn.state.name, self._handover.cause)
+        if turn.lost:
+            self._lose(now_ns, turn)
+        return turn.requests
+
+    def _request(self, request: Request) -> None:
+        if isinstance(request, Read):
+            self._link.request_parameter(request.name)
+        elif isinstance(request, Set):
+            _logger.warning("setting %s to %g", request.name, request.value)
+            self._link.set_parameter(request.name, request.value)
+        else:
+            _logger.warning("sending command %d %s", request.command, request.params)
+            self._link.send_command(request.command, *request.params)
 
     def _obey(self, order: Order) -> Result:
         """Does what a command asks for, if it is one for tilefix."""
@@ -228,10 +277,15 @@ class Daemon:
         self._may_publish = bool(choice)
         return Result.ACCEPTED
 
-    def _lose(self, now_ns: int) -> None:
-        receiver = self._vehicle.last_gnss
-        _logger.warning("GNSS lost; belief: %s", self._at_loss)
-        if self._at_loss == "keep":
+    def _take_wish(self, order: Order) -> Result:
+        return Result.ACCEPTED if self._handover.hear_order(order) else Result.DENIED
+
+    def _lose(self, now_ns: int, turn: Turn) -> None:
+        """Settles the belief when GNSS was lost."""
+        receiver = self._vehicle.last_gnss if turn.receiver_held else None
+        keeps = self._at_loss == "keep" or (self._at_loss == "auto" and turn.belief_holds)
+        _logger.warning("GNSS lost; belief %s (%s)", "kept" if keeps else "made anew", self._at_loss)
+        if keeps:
             return
         if self._at_loss == "last_gnss" and receiver is not None:
             lat_deg, lon_deg = receiver.lat_deg, receiver.lon_deg
@@ -246,6 +300,7 @@ class Daemon:
         self._orders.append(order)
         del self._orders[:-_MAX_ORDERS]  # each makes the belief anew: of those that wait the last ones count
         self._forecasts.clear()
+        self._handover.began_anew()
 
     # The worker
 
@@ -269,6 +324,7 @@ class Daemon:
             with self._lock:
                 if not self._orders:
                     self._forecasts.append(forecast)
+                    self._handover.saw(estimate)
             self.health.failures = 0
         except Exception:
             # One strange frame must not end a flight; a belief that was left half changed is thrown away.
@@ -338,6 +394,8 @@ class Daemon:
             self._supervisor.stopping()
             worker.join(_JOIN_S)
             self._frames.close()
+            for request in self._handover.release():
+                self._request(request)
             self._link.close()
             self.log_timing()
 
