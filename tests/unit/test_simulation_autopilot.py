@@ -93,6 +93,27 @@ def test_streams_come_at_the_rates_asked_for():
     assert [a.time_boot_ms for a in _of(asked, "ATTITUDE")] == sorted(a.time_boot_ms for a in _of(asked, "ATTITUDE"))
 
 
+@pytest.mark.parametrize(
+    ("airframe", "version", "interval_us", "result"),
+    [
+        (Airframe.PLANE, (4, 7, 0), 20_000, mavlink.MAV_RESULT_DENIED),
+        (Airframe.PLANE, (4, 7, 0), 24_000, mavlink.MAV_RESULT_DENIED),
+        (Airframe.PLANE, (4, 7, 0), 25_000, mavlink.MAV_RESULT_ACCEPTED),
+        (Airframe.PLANE, (4, 5, 5), 20_000, mavlink.MAV_RESULT_ACCEPTED),
+        (Airframe.COPTER, (4, 7, 0), 20_000, mavlink.MAV_RESULT_ACCEPTED),
+        (Airframe.PLANE, (4, 7, 0), -1, mavlink.MAV_RESULT_ACCEPTED),
+    ],
+)
+def test_a_rate_near_that_of_its_loop_is_refused_since_4_7(airframe, version, interval_us, result):
+    bench = Bench(firmware=Firmware(airframe=airframe, version=version))
+    bench.run(1.0)
+    bench.send(_command(mavlink.MAV_CMD_SET_MESSAGE_INTERVAL, mavlink.MAVLINK_MSG_ID_ATTITUDE, interval_us))
+    heard = bench.run(5.0)
+    assert [ack.result for ack in _of(heard, "COMMAND_ACK")] == [result]
+    if result == mavlink.MAV_RESULT_DENIED:
+        assert len(_of(heard, "ATTITUDE")) == pytest.approx(20, abs=1)
+
+
 def test_it_answers_timesync_requests_and_not_replies():
     bench = Bench(boot_offset_s=100.0)
     bench.run(2.0)

@@ -15,6 +15,7 @@ from tilefix.simulation.telemetry import COPTER_GUIDED, COPTER_LAND, RATES_HZ
 from tilefix.simulation.uplink import external_estimate
 
 _FORCED = 21196.0
+_REFUSES_RATES = (4, 7, 0)
 _ACCEPTED: int = mavlink.MAV_RESULT_ACCEPTED
 _DENIED: int = mavlink.MAV_RESULT_DENIED
 _UNSUPPORTED: int = mavlink.MAV_RESULT_UNSUPPORTED
@@ -62,8 +63,17 @@ class Orders:
         number = int(message.param1) if math.isfinite(message.param1) else -1
         if number not in RATES_HZ or not math.isfinite(message.param2):
             return _DENIED
+        if self._too_fast(message.param2):
+            return _DENIED
         self._voice.set_interval(number, message.param2)
         return _ACCEPTED
+
+    def _too_fast(self, interval_us: float) -> bool:
+        """True for what 4.7 refuses ("Increase SCHED_LOOP_RATE"): more than 0.8 times its loop rate."""
+        if self._flight.settings.firmware.version < _REFUSES_RATES or interval_us <= 0.0:
+            return False
+        loop_us = 1e6 / self._flight.parameters.effective("SCHED_LOOP_RATE", 400.0)
+        return max(interval_us // 1000.0, 1.0) * 800.0 < loop_us
 
     def _request(self, message: Any) -> int:
         number = int(message.param1) if math.isfinite(message.param1) else -1
