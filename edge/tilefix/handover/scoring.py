@@ -18,8 +18,8 @@ from tilefix.handover.settings import HandoverSettings
 
 # Of fixes' errors on generated flights 0.6 is left after 5 s, 0.4 after 10 s, 0.2 after 20 s.
 CORRELATION_S = 12.0
-# Comparisons closer than this add nothing but work.
-_EVERY_NS = 400_000_000
+# Comparisons closer than this add nothing but work: their errors are nearly the same.
+_EVERY_NS = 900_000_000
 _GAP_S = 3.0  # a longer pause counts as this much
 # A bias is called one beyond so many metres and so many sigmas of what honest errors leave in a window: on generated
 # development flights honest ones reached 7.6 m and, of those beyond 6 m, 3.1 sigmas. Between the two nothing is said.
