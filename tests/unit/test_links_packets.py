@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pymavlink.dialects.v20 import ardupilotmega as mavlink
 from pymavlink.generator.mavcrc import x25crc
@@ -63,6 +63,7 @@ def test_a_false_header_costs_a_byte_and_not_what_it_seems_to_cover() -> None:
     assert framer.false_headers == 2
 
 
+@example([(b"\xfd\x00\x00", False)], 1)
 @given(st.lists(st.tuples(st.binary(max_size=40), st.booleans()), max_size=8), st.integers(1, 50))
 def test_every_packet_is_found_however_the_bytes_are_cut_and_whatever_stands_between(
     parts: list[tuple[bytes, bool]], piece: int
@@ -102,6 +103,13 @@ def test_a_message_that_the_dialect_does_not_know_is_stepped_over_whole() -> Non
     assert _sequences(framer, bytes(inside) + _packet(1)) == [1]
     assert _sequences(framer, _unknown()) == []
     assert _sequences(framer, _packet(2)) == [2]
+    assert framer.packets == 4
+
+
+def test_the_end_of_a_datagram_ends_a_message_that_the_dialect_does_not_know() -> None:
+    framer = _framer()
+    assert framer.feed(_unknown(), datagram=True) == []
+    assert (framer.packets, framer._held) == (1, b"")
 
 
 def test_a_false_header_of_an_unknown_message_covers_nothing() -> None:

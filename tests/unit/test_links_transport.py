@@ -209,6 +209,21 @@ def test_a_flood_by_others_does_not_push_out_what_the_vehicle_sends() -> None:
     transport.close()
 
 
+def test_what_came_before_the_focus_is_read_first() -> None:
+    transport = Udp(("127.0.0.1", 0), None)
+    here = ("127.0.0.1", transport.port)
+    with _socket() as vehicle, _socket() as stranger:
+        for number in range(100):
+            stranger.sendto(b"x", here)
+            vehicle.sendto(bytes((number,)), here)
+        transport.focus(vehicle.getsockname())
+        for number in range(100, 150):
+            vehicle.sendto(bytes((number,)), here)
+        own = [data[0] for data, peer in _drain(transport) if peer == vehicle.getsockname()]
+    assert own == list(range(150))
+    transport.close()
+
+
 def test_a_focused_port_is_still_in_use_for_others() -> None:
     transport = Udp(("127.0.0.1", 0), None)
     transport.focus(("127.0.0.1", 9))

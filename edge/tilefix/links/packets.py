@@ -99,7 +99,7 @@ class Framer:
         while (marker := _MARKER.search(held, at)) is not None:
             at = marker.start()
             length = packet_bytes(held, at)
-            if length < 0 or at + length > end:
+            if length < 0 or at + length > end or (at + length == end and not datagram and self._unknown(held, at)):
                 break
             packet = self._packet(held, at, length) if length else None
             if packet is None:
@@ -122,6 +122,11 @@ class Framer:
         self.false_headers += false_headers
         return given
 
+    def _unknown(self, held: bytes, at: int) -> bool:
+        """True where only what follows tells whether there is a packet."""
+        number = held[at + 5] if held[at] == _V1 else held[at + 7] | held[at + 8] << 8 | held[at + 9] << 16
+        return number not in self._known
+
     def _begins_with_packet(self, data: bytes) -> bool:
         length = packet_bytes(data, 0)
         return 0 < length <= len(data) and self._packet(data, 0, length) is not None
@@ -138,7 +143,7 @@ class Framer:
         finish = begin + raw[1]
         known = self._known.get(number)
         if known is None:
-            # Without a checksum the only sign of a whole packet is that another one, or nothing, follows.
+            # Without a checksum the only sign of a whole packet is that another one, or a datagram's end, follows.
             if at + length < len(held) and held[at + length] not in (_V1, _V2):
                 return None
             return Packet(number, system, component, sequence, raw[begin:finish], signed, raw)

@@ -26,6 +26,8 @@ _MAX_READ_BYTES = 1 << 16
 _PIECE_BYTES = 4096
 # Half a second of a thousand packets each, where the system grants it (net.core.rmem_max): what a busy machine needs.
 _QUEUE_BYTES = 1 << 20
+# More than the largest queue can hold of the smallest datagrams.
+_MAX_QUEUED = 4096
 _MAX_STREAM_PIECES = _MAX_READ_BYTES // _PIECE_BYTES
 _FIRST_RETRY_NS = 250_000_000
 _LONGEST_RETRY_NS = 5_000_000_000
@@ -61,6 +63,7 @@ class Udp:
         self._socket = _bound(bind)
         self._focused: socket.socket | None = None
         self._peer: Address | None = None
+        self._just_focused = False
 
     @property
     def port(self) -> int:
@@ -68,7 +71,9 @@ class Udp:
         return int(self._socket.getsockname()[1])
 
     def read(self) -> list[tuple[bytes, Address | None]]:
-        pieces = _datagrams(self._socket)
+        # What of the peer's came before it had a queue of its own is all read first: it stays in order.
+        pieces = _datagrams(self._socket, _MAX_QUEUED if self._just_focused else _MAX_PIECES)
+        self._just_focused = False
         if self._remote is not None:
             pieces = [piece for piece in pieces if piece[1][0] == self._remote[0]]
         if self._focused is not None:
@@ -109,7 +114,7 @@ class Udp:
         except OSError:
             focused.close()
             return
-        self._focused = focused
+        self._focused, self._just_focused = focused, True
 
     def close(self) -> None:
         self._socket.close()
@@ -131,11 +136,11 @@ def _bound(address: Address, *, shared: bool = False) -> socket.socket:
     return made
 
 
-def _datagrams(source: socket.socket) -> list[tuple[bytes, Address]]:
+def _datagrams(source: socket.socket, most: int = _MAX_PIECES) -> list[tuple[bytes, Address]]:
     """What waits, oldest first, within the limits of one read."""
     pieces: list[tuple[bytes, Address]] = []
     taken = 0
-    for _ in range(_MAX_PIECES):
+    for _ in range(most):
         try:
             data, peer = source.recvfrom(_PIECE_BYTES)
         except BlockingIOError:
@@ -145,7 +150,7 @@ def _datagrams(source: socket.socket) -> list[tuple[bytes, Address]]:
             continue
         pieces.append((data, (str(peer[0]), int(peer[1]))))
         taken += len(data)
-        if taken >= _MAX_READ_BYTES:
+        if taken >= _MAX_READ_BYTES and most == _MAX_PIECES:
             break
     return pieces
 
