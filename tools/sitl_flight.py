@@ -57,7 +57,7 @@ def extra_parameters(vehicle: str, above_m: float, wind_mps: float) -> list[str]
         "SIM_TERRAIN 0", f"SIM_WIND_SPD {wind_mps:g}", "SIM_WIND_DIR 230",
     ]  # fmt: skip
     if vehicle == COPTER.name:
-        return [*lines, "WPNAV_SPEED 1000", "WPNAV_SPEED_UP 500", "WPNAV_SPEED_DN 300", "LAND_SPEED_HIGH 300",
+        return [*lines, "WPNAV_SPEED 700", "WPNAV_SPEED_UP 500", "WPNAV_SPEED_DN 300", "LAND_SPEED_HIGH 300",
                 f"RTL_ALT {100.0 * above_m:g}", "AUTO_OPTIONS 3"]  # fmt: skip
     # What a camera that is fixed to the body may bank: tilefix takes no picture tilted by more than 35 degrees.
     return [*lines, "ROLL_LIMIT_DEG 30", "LIM_ROLL_CD 3000", "RTL_AUTOLAND 2"]
@@ -158,7 +158,7 @@ class Flight:
 
     def _cross(self) -> None:
         pilot, plan = self._pilot, self._plan
-        pilot.until(lambda: self._rig.own_positions() > 0, 90.0, "a position of tilefix's own")
+        pilot.until(self._rig.sees, 90.0, "a place of tilefix's own")
         self._mark("found")
         pilot.wait(plan.with_gnss_s)
         if plan.fault == "spoof":

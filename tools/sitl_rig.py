@@ -19,7 +19,7 @@ from sitl_mavlink import Peer
 from sitl_pilot import Pilot
 from sitl_process import Sitl, Start, Vehicle, end, find_binary, find_defaults, free_port
 from sitl_relay import Relay
-from sitl_score import own
+from sitl_score import sees
 from tilefix.embedders import open_embedder
 from tilefix.errors import LinkError
 from tilefix.geodesy import LocalFrame
@@ -196,10 +196,10 @@ class Rig:
         with self.relay.lock:
             return self.relay.notes.counts.get("HEARTBEAT", 0) > 0
 
-    def own_positions(self) -> int:
-        """How many positions tilefix sent that it does not call a repeat of GNSS; see `sitl_score.own`."""
+    def sees(self) -> bool:
+        """True once tilefix has a place of its own."""
         with self.relay.lock:
-            return len(own(self.relay.notes))
+            return sees(self.relay.notes)
 
     def flip_camera(self) -> None:
         """Makes the camera die, or come back."""

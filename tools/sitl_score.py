@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
 from sitl_pilot import FlightLog
-from sitl_relay import Notes, Sent
+from sitl_relay import Notes
 from tilefix.geodesy import LocalFrame
 
 Floats = npt.NDArray[np.float64]
@@ -23,7 +23,8 @@ MEDIAN_LIMIT_M, P95_LIMIT_M = 3.0, 8.0
 _FRESH_NS = 300_000_000
 _MODE_GRACE_NS = 5_000_000_000
 _HANDOVER_NS = 15_000_000_000
-_FOUND, _REPEATING = "position found", "repeating GNSS"
+# What tilefix tells: of its comparison with the receiver, of its states (`tilefix.handover.announce`).
+_FOUND, _BIASED, _SHADOW, _STATE, _SPOOFED = "position found", "vision biased", "TF_SHADOW", "TF_STATE", 2.0
 
 
 @dataclass(frozen=True)
@@ -66,16 +67,9 @@ def errors_of(track: Track, truth: Track) -> tuple[npt.NDArray[np.int64], Floats
     return track.at_ns[known], (track.east_m - east)[known], (track.north_m - north)[known]
 
 
-def own(notes: Notes) -> list[Sent]:
-    """The positions that are tilefix's own, by what it tells the pilot: not those that repeat GNSS."""
-    turns = [(at, _FOUND in text) for at, _, text in notes.texts if _FOUND in text or _REPEATING in text]
-    result: list[Sent] = []
-    for one in notes.positions:
-        while len(turns) > 1 and turns[1][0] <= one.passed_ns:
-            turns.pop(0)
-        if turns and turns[0][0] <= one.passed_ns and turns[0][1]:
-            result.append(one)
-    return result
+def sees(notes: Notes) -> bool:
+    """True once vision has a place: it is compared with the receiver, or tilefix says that it found its position."""
+    return any(name == _SHADOW for _, name, _ in notes.values) or any(_FOUND in text for _, _, text in notes.texts)
 
 
 @dataclass
@@ -128,7 +122,21 @@ def score_flight(
     summary["ekf_position_variance_max"] = round(max((one for _, _, one in flown), default=0.0), 3)
     for name, at in (("hand_over", begin), ("hand_back", over)):
         summary[name] = _jump(ekf, truth, notes, at)
+    summary["told"] = _told(notes, marks_ns, begin)
     return scored
+
+
+def _told(notes: Notes, marks_ns: dict[str, int], begin_ns: int) -> dict[str, float | None]:
+    """When tilefix told of what was wrong, seconds from its beginning; `silent_s`: its longest silence since then."""
+    spoofed = marks_ns.get("spoofed")
+    detected = [at for at, name, value in notes.values if name == _STATE and value == _SPOOFED]
+    biased = [at for at, _, text in notes.texts if _BIASED in text]
+    passed = [one.passed_ns for one in notes.positions if one.passed_ns >= begin_ns]
+    return {
+        "spoofing_after_s": round((detected[0] - spoofed) / 1e9, 1) if detected and spoofed is not None else None,
+        "bias_before_loss_s": round((begin_ns - biased[0]) / 1e9, 1) if biased and biased[0] < begin_ns else None,
+        "silent_s": round(float(max(np.diff(passed), default=0)) / 1e9, 1) if len(passed) > 1 else None,
+    }
 
 
 def _lengths(track: Track, truth: Track) -> Floats:

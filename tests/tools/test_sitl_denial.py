@@ -130,17 +130,44 @@ def test_each_verdict_fails_for_its_own_reason(change: dict[str, float], fails: 
     assert not sitl_denial.verdicts(scored, sitl_flight.Marks(), [])["armed with default checks"]
 
 
-def test_own_positions_are_those_between_found_and_repeating() -> None:
-    notes = sitl_relay.Notes()
-    notes.positions = [sitl_relay.Sent(second * S, second * S, "GPS_INPUT", 47.0, 8.0, 1.0) for second in range(10)]
-    assert sitl_score.own(notes) == []
-    notes.texts = [
-        (1 * S, 6, "tilefix: repeating GNSS"),
-        (4 * S, 5, "tilefix: position found"),
-        (5 * S, 4, "tilefix: frame without detail"),
-        (7 * S, 6, "tilefix: repeating GNSS"),
-    ]
-    assert [one.passed_ns // S for one in sitl_score.own(notes)] == [4, 5, 6]
+def test_vision_sees_once_it_is_compared_or_says_so() -> None:
+    notes = sitl_relay.Notes(texts=[(S, 6, "tilefix: repeating GNSS")], values=[(S, "TF_STATE", 0.0)])
+    assert not sitl_score.sees(notes)
+    assert sitl_score.sees(sitl_relay.Notes(texts=[(S, 5, "tilefix: position found")]))
+    assert sitl_score.sees(sitl_relay.Notes(values=[(S, "TF_SHADOW", 1.2)]))
+
+
+def _verdicts(fault: str, scored, at_ns: dict[str, int]) -> dict[str, bool]:
+    return sitl_denial.verdicts(scored, sitl_flight.Marks(at_ns=at_ns), [], fault)
+
+
+def test_a_canary_must_be_told_of_and_must_show() -> None:
+    log, notes, at_ns = _flight(fix_north_m=15.0)
+    score = lambda: sitl_score.score_flight(FRAME, log, notes, at_ns, ZERO_NS, CORNERS)  # noqa: E731
+    assert list(_verdicts("canary", score(), at_ns).values()) == [True, False, True]
+    notes.texts.append((ZERO_NS + 30 * S, 4, "tilefix: vision biased: +0 m east +15 north"))
+    assert all(_verdicts("canary", score(), at_ns).values())
+    assert score().summary["told"]["bias_before_loss_s"] == 10.0
+
+
+@pytest.mark.parametrize(("after_s", "in_time"), [(10.0, True), (16.0, False), (None, False)])
+def test_a_spoofer_must_be_known_before_25_m_of_pull(after_s: float | None, in_time: bool) -> None:
+    log, notes, at_ns = _flight()
+    at_ns = {**at_ns, "spoofed": at_ns.pop("denied"), "spoof_over": at_ns.pop("restored")}
+    if after_s is not None:
+        notes.values.append((at_ns["spoofed"] + round(after_s * S), "TF_STATE", 2.0))
+    scored = sitl_score.score_flight(FRAME, log, notes, at_ns, ZERO_NS, CORNERS)
+    verdicts = _verdicts("spoof", scored, at_ns)
+    assert verdicts.pop("told before 25 m of pull") is in_time
+    assert all(verdicts.values())
+
+
+def test_beyond_the_map_silence_is_asked_for() -> None:
+    log, notes, at_ns = _flight()
+    score = lambda: sitl_score.score_flight(FRAME, log, notes, at_ns, ZERO_NS, CORNERS)  # noqa: E731
+    assert not _verdicts("map-exhausted", score(), at_ns)["silent beyond the map"]
+    notes.positions = [one for one in notes.positions if not 60.0 <= (one.passed_ns - ZERO_NS) / S <= 80.0]
+    assert all(_verdicts("map-exhausted", score(), at_ns).values())
 
 
 def test_only_modes_that_nobody_asked_for_count_and_only_in_the_air() -> None:
@@ -335,8 +362,8 @@ class FakeRig:
     def heard_tilefix(self) -> bool:
         return True
 
-    def own_positions(self) -> int:
-        return 5
+    def sees(self) -> bool:
+        return True
 
     def flip_camera(self) -> None:
         self.flips.append(self.now_ns())
