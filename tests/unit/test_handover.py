@@ -297,6 +297,22 @@ def test_when_spoofed_the_second_receiver_is_forced_and_put_back_afterwards() ->
     }
 
 
+def test_under_jamming_the_second_receiver_is_forced_until_it_is_over() -> None:
+    flight = _forcing()
+    for _ in range(4):
+        flight.fly(1.5, gnss=False)
+        flight.fly(0.5)
+    assert (flight.handover.state, flight.handover.cause) == (State.DENIED, "GNSS jammed")
+    assert Set("GPS_PRIMARY", 1.0) in flight.requests
+    assert "tilefix: GNSS jammed, vision takes over" in flight.texts
+    flight.hear(Parameter(0, "GPS_AUTO_SWITCH", 0.0))
+    flight.hear(Parameter(0, "GPS_PRIMARY", 1.0))
+    flight.requests.clear()
+    flight.fly(40.0)
+    assert flight.handover.state is State.SHADOW
+    assert Set("GPS_PRIMARY", 0.0) in flight.requests
+
+
 def test_where_it_may_only_announce_nothing_is_set() -> None:
     flight = _forcing("announce")
     flight.fly(10.0, offset_m=60.0)

@@ -84,11 +84,13 @@ class Machine:
     def forces(self) -> bool:
         """True while the autopilot has to be made to use vision though its receiver has a fix."""
         returning = self.state is State.RETURNING and self._returns_from is State.SPOOFED
-        ordered = self.state is State.DENIED and self.wish is Wish.VISION
-        return self.state is State.SPOOFED or returning or ordered
+        # Jamming lets the receiver have a fix now and then, anywhere.
+        denied = self.state is State.DENIED
+        jammed = denied and self.cause == Condition.JAMMED.value
+        return self.state is State.SPOOFED or returning or jammed or (denied and self.wish is Wish.VISION)
 
     def step(self, sight: Sight) -> bool:
-        """Goes on to an instant; True when the state changed."""
+        """Goes on to an instant; True when the state changed, or a denial turned out to be jamming."""
         if self._begun_ns is None:
             self._begun_ns = self.since_ns = sight.now_ns
         if sight.condition is not Condition.GOOD:
@@ -96,7 +98,7 @@ class Machine:
         elif self._good_since_ns is None:
             self._good_since_ns = sight.now_ns
         state, cause = self._next(sight)
-        if state is self.state:
+        if state is self.state and (cause == self.cause or cause != Condition.JAMMED.value):
             return False
         if state is State.RETURNING:
             self._returns_from = self.state
@@ -140,7 +142,8 @@ class Machine:
         if sight.spoofed and sight.condition not in _GONE:
             return State.SPOOFED, "GNSS contradicts vision"
         if sight.condition is not Condition.GOOD:
-            return self.state, self.cause
+            jammed = self.state is State.DENIED and sight.condition is Condition.JAMMED
+            return self.state, (sight.condition.value if jammed else self.cause)
         if sight.compared and sight.agrees_s > 0.0 and not sight.contradicts:
             return State.RETURNING, self.cause
         if self.state is State.SPOOFED:
