@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from typing import Any
 
 from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
-from tilefix.links.framing import Framer
+from tilefix.links.dialect import KNOWN, message_of
+from tilefix.links.packets import Framer
 from tilefix.links.timesync import BootTime
 from tilefix.links.transport import Address, open_transport
 from tilefix.ports import Clock
@@ -52,8 +52,7 @@ class Peer:
         self._clock = clock
         self._streams = streams or {}
         self._sender = mavlink.MAVLink(None, srcSystem=system, srcComponent=component)
-        self._unpacker = mavlink.MAVLink(None)
-        self._framers: dict[Address | None, Framer[Any]] = {}
+        self._framers: dict[Address | None, Framer] = {}
         self._peer: Address | None = None
         self._counts: dict[int, int] = {}
         self._asked_ns: int | None = None
@@ -66,17 +65,11 @@ class Peer:
         """What the autopilot said since the last call; sends the heartbeat, TIMESYNC and requests that are due."""
         heard: list[Heard] = []
         for data, peer in self._transport.read():
-            framer = self._framers.setdefault(peer, Framer(self._unpack))
-            for message in framer.feed(data):
-                heard.extend(self._take(message, peer))
+            framer = self._framers.setdefault(peer, Framer(KNOWN, KNOWN))
+            for packet in framer.feed(data):
+                heard.extend(self._take(message_of(packet), peer))
         self._keep_up()
         return heard
-
-    def _unpack(self, packet: bytearray) -> Any:
-        try:
-            return self._unpacker.decode(packet)
-        except (mavlink.MAVError, ValueError, TypeError, IndexError, struct.error):
-            return None
 
     def _take(self, message: Any, peer: Address | None) -> list[Heard]:
         now_ns = self._clock.now_ns()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 import threading
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from pymavlink.dialects.v20 import ardupilotmega as mavlink
-
-from tilefix.links.framing import Framer
+from tilefix.links.dialect import KNOWN, message_of
+from tilefix.links.packets import Framer
 from tilefix.links.transport import Address, Transport
 from tilefix.ports import Clock
 
@@ -51,8 +49,7 @@ class Relay:
     def __init__(self, autopilot: Transport, companion: Transport, clock: Clock) -> None:
         self._autopilot, self._companion, self._clock = autopilot, companion, clock
         self._peer: Address | None = None
-        self._unpacker = mavlink.MAVLink(None)
-        self._framer: Framer[Any] = Framer(self._unpack)
+        self._framer = Framer(KNOWN, KNOWN)
         self._epoch_ns: int | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
@@ -94,16 +91,11 @@ class Relay:
                 self._autopilot.write(data, self._peer)
                 self._listen(data)
 
-    def _unpack(self, packet: bytearray) -> Any:
-        try:
-            return self._unpacker.decode(packet)
-        except (mavlink.MAVError, ValueError, TypeError, IndexError, struct.error):
-            return None
-
     def _listen(self, data: bytes) -> None:
         now_ns = self._clock.now_ns()
         with self.lock:
-            for message in self._framer.feed(data):
+            for packet in self._framer.feed(data):
+                message = message_of(packet)
                 kind = message.get_type()
                 self.notes.counts[kind] = self.notes.counts.get(kind, 0) + 1
                 self._note(kind, message, now_ns)

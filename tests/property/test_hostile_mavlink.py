@@ -1,18 +1,25 @@
-"""Whatever the vehicle's own address sends, nothing raises and nothing that is not finite is ever sent."""
+"""Whatever comes by the link, nothing raises, nothing that is not finite is ever sent, and no key is told."""
 
 from __future__ import annotations
 
+import logging
 import math
 import struct
+from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymavlink.dialects.v20 import ardupilotmega as mavlink
-from pymavlink.generator.mavcrc import x25crc
 
 from support.clocks import ManualClock
 from support.mavlink import PEER, Autopilot, FakeTransport, decoded
+from support.packets import packet_of, signed
+from tilefix.links.commands import Result, hint_of
 from tilefix.links.mavlink import MavlinkLink
+from tilefix.links.messages import Order
+from tilefix.links.signing import Book, Signing
+from tilefix.links.signingfiles import Bookkeeper
 from tilefix.links.vehicle import Vehicle
 from tilefix.publishing.publisher import Publisher
 from tilefix.types import Covariance, Fix, FixKind, NoFix, Reason
@@ -27,17 +34,19 @@ KINDS = [
     mavlink.MAVLINK_MSG_ID_SYSTEM_TIME,
     mavlink.MAVLINK_MSG_ID_TIMESYNC,
     mavlink.MAVLINK_MSG_ID_STATUSTEXT,
+    mavlink.MAVLINK_MSG_ID_PARAM_VALUE,
+    mavlink.MAVLINK_MSG_ID_COMMAND_ACK,
+    mavlink.MAVLINK_MSG_ID_COMMAND_LONG,
+    mavlink.MAVLINK_MSG_ID_COMMAND_INT,
+    mavlink.MAVLINK_MSG_ID_GPS_GLOBAL_ORIGIN,
+    mavlink.MAVLINK_MSG_ID_AUTOPILOT_VERSION,
+    mavlink.MAVLINK_MSG_ID_EKF_STATUS_REPORT,
+    mavlink.MAVLINK_MSG_ID_ESTIMATOR_STATUS,
+    mavlink.MAVLINK_MSG_ID_RC_CHANNELS,
+    mavlink.MAVLINK_MSG_ID_MOUNT_ORIENTATION,
+    mavlink.MAVLINK_MSG_ID_GIMBAL_DEVICE_ATTITUDE_STATUS,
+    mavlink.MAVLINK_MSG_ID_SETUP_SIGNING,
 ]
-
-
-def _packet(kind: int, payload: bytes) -> bytes:
-    """A sound packet of system 7 around any payload, which is filled up or cut to the message's length."""
-    message = mavlink.mavlink_map[kind]
-    body = payload[: message.unpacker.size].ljust(message.unpacker.size, b"\0").rstrip(b"\0") or b"\0"
-    head = struct.pack("<BBBBBB", len(body), 0, 0, 0, 7, 1) + kind.to_bytes(3, "little")
-    checksum = x25crc(head + body)
-    checksum.accumulate(bytes([message.crc_extra]))
-    return b"\xfd" + head + body + struct.pack("<H", checksum.crc)
 
 
 WORDS = st.one_of(
@@ -45,14 +54,14 @@ WORDS = st.one_of(
     st.sampled_from([b"\xff\xff\xff\xff", b"\0\0\0\x80", b"\0\0\xc0\x7f", b"\0\0\x80\x7f", struct.pack("<f", 950.0)]),
 )
 PACKETS = st.builds(
-    lambda kind, words: _packet(kind, b"".join(words)), st.sampled_from(KINDS), st.lists(WORDS, max_size=20)
+    lambda kind, words: packet_of(kind, b"".join(words)), st.sampled_from(KINDS), st.lists(WORDS, max_size=20)
 )
 
 
 def test_the_packets_are_sound() -> None:
     parser = mavlink.MAVLink(None)
     for kind in KINDS:
-        (message,) = parser.parse_buffer(_packet(kind, bytes(range(1, 200))))
+        (message,) = parser.parse_buffer(packet_of(kind, bytes(range(1, 200))))
         assert message.get_msgId() == kind
 
 
@@ -68,6 +77,10 @@ def test_hostile_messages_neither_raise_nor_leave(packets: list[bytes], step_s: 
         transport.incoming.append((packet, PEER))
         transport.incoming += [(pilot.gps(), PEER), (pilot.pressure(now_ns // 1_000_000, 950.0), PEER)]
         for message in link.poll():
+            if isinstance(message, Order):
+                hint = hint_of(message)
+                assert hint is None or all(map(math.isfinite, hint))
+                link.answer(message, Result.DENIED)
             vehicle.take(message)
         state = vehicle.state_at(now_ns)
         angles = (state.roll_deg, state.pitch_deg, state.yaw_deg, state.agl_m)
@@ -94,3 +107,51 @@ def test_hostile_messages_neither_raise_nor_leave(packets: list[bytes], step_s: 
             assert all(map(math.isfinite, numbers))
             assert abs(sent.lat) <= 900_000_000
     assert link.system_id == 7
+
+
+KEY = bytes(range(60, 92))
+SECRET = bytes(range(150, 182))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(
+                PACKETS,
+                st.binary(max_size=60),
+                st.builds(signed, PACKETS, st.just(SECRET), st.integers(0, (1 << 48) - 1)),
+            ),
+            st.sampled_from([PEER, (PEER[0], 9), ("10.0.0.66", 14550)]),
+            st.floats(0.0, 4.0),
+        ),
+        max_size=30,
+    )
+)
+def test_a_signed_link_hears_nobody_without_the_key(packets: list[tuple[bytes, tuple[str, int], float]]) -> None:
+    clock, transport = ManualClock(), FakeTransport()
+    signing = Signing(KEY, Book(10**12), clock.now_ns())
+    signing.written(Book(10**14, {(7, 1, 0): 10**14}))  # nothing is due for years: no disk is needed
+    link, pilot = MavlinkLink(transport, clock, signing=Bookkeeper(signing, Path("unused"))), Autopilot(7)
+    transport.incoming.append((signed(pilot.heartbeat(), KEY, 10**12), PEER))
+    link.poll()
+    assert link.system_id == 7
+    before = (signing.stamp(0), link.gate.peer, link.gate.heard_ns)
+    for packet, peer, seconds in packets:
+        clock.advance_s(seconds)
+        transport.incoming.append((packet, peer))
+        assert list(link.poll()) == []
+    assert (signing.stamp(0), link.gate.peer, link.gate.heard_ns) == before
+
+
+def test_a_key_that_is_told_on_the_link_goes_nowhere(caplog: pytest.LogCaptureFixture) -> None:
+    clock, transport = ManualClock(), FakeTransport()
+    link, pilot = MavlinkLink(transport, clock), Autopilot(7)
+    told = packet_of(mavlink.MAVLINK_MSG_ID_SETUP_SIGNING, bytes(8) + bytes((7, 191)) + SECRET)
+    with caplog.at_level(logging.DEBUG):
+        for peer in (PEER, ("10.0.0.66", 14550)):
+            transport.incoming += [(pilot.heartbeat(), PEER), (told, peer), (told[:40], peer)]
+            assert SECRET not in repr(list(link.poll())).encode("latin-1", "replace")
+    assert all(SECRET not in data for data, _ in transport.sent)
+    for shown in (SECRET.hex(), repr(SECRET)[2:12], SECRET.decode("latin-1")):
+        assert shown not in caplog.text

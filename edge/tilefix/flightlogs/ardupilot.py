@@ -16,8 +16,8 @@ from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
 from tilefix.errors import FlightError
 from tilefix.flightlogs.series import LogSeries, checked_series
-from tilefix.links.framing import MAX_PACKET_BYTES, packet_bytes
 from tilefix.links.height import PRESSURE_RANGE_HPA, isa_altitude_m
+from tilefix.links.packets import MAX_PACKET_BYTES, packet_bytes
 
 _FAST_INDEX = "PYMAVLINK_FAST_INDEX"
 _DATAFLASH_HEAD = b"\xa3\x95"
