@@ -9,6 +9,7 @@ from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
 from support.clocks import ManualClock
 from support.mavlink import PEER, Autopilot, FakeTransport, decoded
+from tilefix.links.decode import Decoder
 from tilefix.links.mavlink import MavlinkLink
 from tilefix.links.messages import (
     Airframe,
@@ -22,6 +23,7 @@ from tilefix.links.messages import (
     RcChannels,
     Rebooted,
 )
+from tilefix.links.streams import STREAM_RATES_HZ
 
 PX4 = mavlink.MAV_AUTOPILOT_PX4
 
@@ -160,6 +162,19 @@ def test_origin_flags_switches_and_answers() -> None:
     heard = rig.hear(failed, done)
     assert heard == [CommandResult(now_ns, 43003, 4), CommandResult(now_ns, 43003, 0)]
     assert [one.accepted for one in heard if isinstance(one, CommandResult)] == [False, True]
+
+
+def test_nothing_of_the_autopilots_own_estimate_is_even_read() -> None:
+    """What it believes of its position and velocity could only come back to it."""
+    estimates = {
+        *("GLOBAL_POSITION_INT", "GLOBAL_POSITION_INT_COV", "LOCAL_POSITION_NED", "LOCAL_POSITION_NED_COV"),
+        *("LOCAL_POSITION_NED_SYSTEM_GLOBAL_OFFSET", "AHRS2", "AHRS3", "VFR_HUD", "ODOMETRY", "HIGH_LATENCY"),
+        *("HIGH_LATENCY2", "POSITION_TARGET_GLOBAL_INT", "ALTITUDE", "WIND", "GPS2_RAW", "GLOBAL_POSITION_SENSOR"),
+    }
+    assert not estimates & set(Decoder().names)
+    by_name = {one.msgname for number, one in mavlink.mavlink_map.items() if number in STREAM_RATES_HZ}
+    assert not estimates & by_name
+    assert by_name <= set(Decoder().names)
 
 
 def test_a_question_for_our_time_is_answered_by_the_clock_of_the_stamps() -> None:

@@ -32,6 +32,7 @@ COPTER, PLANE = Airframe.COPTER, Airframe.PLANE
         (identity(PX4, COPTER, (1, 18, 0)), 10.0, Route.GLOBAL_POSITION),
         (identity(PX4, PLANE, (1, 18, 0)), 1.0, Route.GLOBAL_POSITION),
         (identity(PX4, COPTER, (1, 16, 2)), 10.0, Route.ODOMETRY),
+        (identity(PX4, COPTER, (1, 13, 3)), 10.0, None),
         (identity(PX4, COPTER, None), 10.0, None),
         (identity(OTHER, COPTER, None), 10.0, None),
     ],
@@ -53,6 +54,7 @@ def test_auto_follows_the_table(one: Identity, rate_hz: float, route: Route | No
         ("external_estimate", identity(PX4, PLANE, (1, 18, 0)), "ArduPilot's only"),
         ("global_position", identity(ARDUPILOT, COPTER), "PX4's only"),
         ("global_position", identity(PX4, COPTER, (1, 17, 9)), "needs version 1.18"),
+        ("odometry", identity(PX4, COPTER, (1, 13, 3)), "needs version 1.14"),
         ("vision", identity(ARDUPILOT, COPTER), "parameters not read"),
     ],
 )

@@ -17,6 +17,8 @@ from tilefix.publishing.settings import LEAST_RATE_HZ, PublishSettings
 Version = tuple[int, int, int]
 _ARDUPILOT, _PX4, _OTHER = AutopilotKind.ARDUPILOT, AutopilotKind.PX4, AutopilotKind.OTHER
 _NOT_TOLD = "autopilot's version not told yet"
+# Before, PX4 knew no odometry that is aligned with north.
+_NED_SINCE = (1, 14, 0)
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ AUTO = (
         (4, 5, 0),
     ),
     Row(_PX4, Route.GLOBAL_POSITION, "PX4's own input for positions from a map", since=(1, 18, 0)),
-    Row(_PX4, Route.ODOMETRY, "before 1.18 PX4 has no input for global positions over MAVLink"),
+    Row(_PX4, Route.ODOMETRY, "before 1.18 PX4 has no input for global positions over MAVLink", since=_NED_SINCE),
 )
 
 
@@ -117,6 +119,8 @@ def impossible(route: Route, autopilot: KnownAutopilot) -> str | None:
             # A copter accepts it for 15 s, falls into its failsafe after 8, and refuses it from then on.
             return "external_estimate is for planes only"
         return _too_old(version, (4, 5, 0), "external_estimate")
+    if route is Route.ODOMETRY and kind is _PX4:
+        return _too_old(version, _NED_SINCE, "odometry")
     if route is Route.GLOBAL_POSITION:
         return _too_old(version, (1, 18, 0), "global_position") if kind is _PX4 else "global_position is PX4's only"
     return None
