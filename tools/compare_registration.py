@@ -19,11 +19,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tilefix.embedders import open_embedder
+from backbone_features import Backbone, likeness
+from tilefix.embedders import open_embedder, open_model_files
 from tilefix.errors import TilefixError
 from tilefix.evaluation.replay import write_results
 from tilefix.evaluation.scoring import Answer, judge, score
 from tilefix.flights.flight import Flight, open_flight
+from tilefix.geodesy import Grid
 from tilefix.localization.localizer import LocalizerSettings
 from tilefix.localization.rectify import Patch, PreparedFrame, Rectifier, View
 from tilefix.localization.register import (
@@ -44,6 +46,7 @@ BASELINE_GSD_M = 0.5  # on a coarser map the patch keeps its pixels, as far as t
 BASELINE_MIN_PEAK = 0.2
 MIN_VARIANCE = 0.1
 DENSE_FACTOR = 2  # on maps as fine as the baseline; coarser ones are taken as they are
+BACKBONE_MIN_Z_SCORE = 6.0  # wrong places over North Dakota, 2012 on 2018, reach 5.3
 SIFT_RATIO = 0.8
 SIFT_MIN_INLIERS = 8
 SIFT_REPROJECTION_PX = 3.0
@@ -206,15 +209,50 @@ def tile_centre(package: MapPackage, embedder: Embedder) -> Callable[[Seen], Pla
     return locate
 
 
+def backbone(package: MapPackage, model: Path) -> Callable[[Seen], Place]:
+    """Dense correlation of the network's own first stage, at the sampling of `dense`."""
+    network = Backbone(model)
+    stride = network.stride_px
+    grid = package.grid
+    factor = DENSE_FACTOR if grid.gsd_m <= BASELINE_GSD_M else 1
+    gsd_m = grid.gsd_m * factor
+    width, height = (side // factor // stride * stride for side in (grid.width_px, grid.height_px))
+    image, cover = (
+        np.asarray(
+            cv2.resize(
+                np.asarray(whole)[: height * factor, : width * factor], (width, height), interpolation=cv2.INTER_AREA
+            ),
+            np.uint8,
+        )
+        for whole in (package.imagery, package.coverage)
+    )
+    ground, covered = network.features(image, cover == 255)
+    level = Grid(grid.west_m, grid.north_m, stride * gsd_m, width // stride, height // stride)
+
+    def locate(seen: Seen) -> Place:
+        cells = 2 * math.ceil(0.5 * min(seen.view.extent_m, MAX_TEMPLATE_PX * gsd_m) / level.gsd_m) + 1
+        patch = seen.patch(gsd_m, size_px=cells * stride)
+        vectors, whole = network.features(patch.image, patch.mask)
+        surface = Surface(likeness(ground, vectors, covered, whole), 0, 0, level)
+        row, column = divmod(int(np.nanargmax(surface.values)), surface.values.shape[1])
+        peak = refine_peak(surface, row, column, background_spread(surface.values))
+        if peak.z_score < BACKBONE_MIN_Z_SCORE:
+            return None
+        return peak.east_m - patch.east_m, peak.north_m - patch.north_m, peak.covariance_m2
+
+    return locate
+
+
 def _round(sigma_m: float) -> Covariance:
     return Covariance(sigma_m**2, 0.0, sigma_m**2)
 
 
-def compare(flight: Flight, package: MapPackage, embedder: Embedder) -> list[dict[str, object]]:
-    """One row of figures for each method."""
+def compare(flight: Flight, package: MapPackage, embedder: Embedder, model: Path) -> list[dict[str, object]]:
+    """One row of figures for each method. `model`: the ONNX file of the embedder's network."""
     methods: dict[str, Callable[[Seen], Place]] = {
         "dense correlation of edge orientations (tilefix)": dense(package),
         "dense correlation of gradient magnitudes": magnitudes(package),
+        "dense correlation of the network's first stage": backbone(package, model),
         "SIFT, ratio test, RANSAC similarity": sift(package),
         "the embedding's tile centre alone": tile_centre(package, embedder),
     }
@@ -281,7 +319,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with closing(open_embedder(args.model)) as embedder:
             package = MapPackage.open(args.map, model=embedder.manifest)
-            table = markdown(compare(open_flight(args.flight), package, embedder))
+            model = open_model_files(args.model)[1]
+            table = markdown(compare(open_flight(args.flight), package, embedder, model))
         write_results(args.out, {"registration.md": table})
     except TilefixError as error:
         print(f"compare_registration: {error}", file=sys.stderr)

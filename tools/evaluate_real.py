@@ -28,7 +28,7 @@ from real_flights import prepare_elsewhere, prepare_nust
 from real_maps import NAIP_YEARS, mirrored_map, naip_flight, naip_map, nust_map
 from replay_flight import HINT_SIGMA_M
 from replay_flight import run as run_replay
-from tilefix.embedders import open_embedder
+from tilefix.embedders import open_embedder, open_model_files
 from tilefix.errors import TilefixError
 from tilefix.evaluation.replay import Hint, first_truth, write_results
 from tilefix.evaluation.scoring import Answer, Score, score
@@ -71,8 +71,9 @@ class Row:
 class Evaluation:
     """The maps, flights and results of one output folder; a map is built once for a model and kept."""
 
-    def __init__(self, data: Path, out: Path, embedder: Embedder) -> None:
+    def __init__(self, data: Path, out: Path, embedder: Embedder, network: Path | None = None) -> None:
         self.data, self.out, self.embedder = data, out, embedder
+        self.network = network or open_model_files(None)[1]
 
     def map(self, name: str) -> MapPackage:
         """`map_nust`, `map_nust_mirrored` or `map_naip_YEAR`."""
@@ -150,7 +151,7 @@ class Evaluation:
         prepare_nust(self.data, self.out / "nust")
         naip_flight(self.map("map_naip_2014"), 2014, self.out / "naip_2014")
         return {
-            f"{flight} on {name}": compare(open_flight(self.out / flight), self.map(name), self.embedder)
+            f"{flight} on {name}": compare(open_flight(self.out / flight), self.map(name), self.embedder, self.network)
             for flight, name in (("nust", "map_nust"), ("naip_2014", "map_naip_2020"))
         }
 
@@ -231,7 +232,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if unknown := sorted(set(args.parts) - set(PARTS)):
                 raise TilefixError(f"no part {', '.join(unknown)}", mend=f"of {', '.join(PARTS)}")
             with contextlib.closing(open_embedder(args.model)) as embedder:
-                evaluate(Evaluation(args.data, args.out, embedder), args.parts or PARTS)
+                evaluation = Evaluation(args.data, args.out, embedder, open_model_files(args.model)[1])
+                evaluate(evaluation, args.parts or PARTS)
     except TilefixError as error:
         print(f"evaluate_real: {error}", file=sys.stderr)
         return 2
