@@ -83,8 +83,9 @@ class Sitl:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         home = f"{start.lat_deg:.7f},{start.lon_deg:.7f},{start.amsl_m:.2f},{start.heading_deg:.1f}"
+        # Of its two names for a wipe only -w is left out when it starts again after a reboot.
         command = [
-            str(binary), "--model", vehicle.model, "--home", home, "--wipe", "--speedup", "1",
+            str(binary), "--model", vehicle.model, "--home", home, "-w", "--speedup", "1",
             "--defaults", ",".join(str(one.resolve()) for one in defaults),
             *(part for k, port in enumerate(ports) for part in (f"--serial{k}", f"udpclient:127.0.0.1:{port}")),
         ]  # fmt: skip
