@@ -145,7 +145,10 @@ def test_a_restart_at_any_moment_repeats_no_stamp_and_trusts_no_packet_again(tmp
     assert keeper.signing.check(packet, 0) is Trust.SIGNED
     sent = keeper.signing.next_stamp(3 * S)
     assert sent is not None
-    # No close: the power went.
+    # No close: the power went, and with it the lock.
+    assert keeper._lock is not None
+    os.close(keeper._lock)
+    keeper._lock = None
     again = _open(tmp_path)
     assert again.signing.check(packet, 0) is Trust.REPLAYED
     later = again.signing.next_stamp(0)
@@ -180,9 +183,28 @@ def test_a_book_that_cannot_be_written_is_an_error_at_the_start_and_a_line_in_fl
             _settle(keeper, second * S)
             assert keeper.signing.next_stamp(second * S) is not None
     assert caplog.text.count("No space left") == 1
+    keeper.close(0)
     with pytest.raises(LinkError, match="signing_state_file"):
         _open(tmp_path)
+
+
+def test_two_do_not_count_from_one_book(tmp_path: Path) -> None:
+    keeper = _open(tmp_path)
+    with pytest.raises(LinkError, match="in use"):
+        _open(tmp_path)
     keeper.close(0)
+    _open(tmp_path).close(0)
+    (tmp_path / "link.key.stamps").write_text("damaged")
+    for _ in range(2):
+        with pytest.raises(LinkError, match="damaged"):
+            _open(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    save_key(tmp_path / "link.key", KEY)
+    absent = tmp_path / "absent" / "stamps"
+    with pytest.raises(LinkError, match="signing_state_file"):
+        open_signing(tmp_path / "link.key", absent, required=True, now_ns=0, unix_s=UNIX_S)
 
 
 def test_the_first_book_is_there_before_anything_is_sent(tmp_path: Path) -> None:

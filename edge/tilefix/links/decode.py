@@ -98,7 +98,9 @@ class Decoder:
         roll, pitch, yaw = (math.degrees(angle) for angle in (message.roll, message.pitch, message.yaw))
         if not all(map(math.isfinite, (roll, pitch, yaw))):
             return None
-        forward, right, down = (math.degrees(rate) for rate in (message.rollspeed, message.pitchspeed, message.yawspeed))
+        forward, right, down = (
+            math.degrees(rate) for rate in (message.rollspeed, message.pitchspeed, message.yawspeed)
+        )
         # No gyroscope reads nothing at all about every axis: then nobody filled them in.
         known = any((forward, right, down)) and all(map(math.isfinite, (forward, right, down)))
         return Attitude(at_ns, roll, pitch, yaw, (forward, right, down) if known else None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import fcntl
 import json
 import logging
 import os
@@ -126,9 +127,11 @@ def _stamp(value: object) -> int:
 class Bookkeeper:
     """Keeps the book of one `Signing` on the disk, ahead of what is used."""
 
-    def __init__(self, signing: Signing, path: Path) -> None:
+    def __init__(self, signing: Signing, path: Path, lock: int | None = None) -> None:
+        """`lock`: an open file that keeps other processes off the book."""
         self.signing = signing
         self._path = path
+        self._lock = lock
         self._writer = ThreadPoolExecutor(1, "signing")
         self._under_way: tuple[Future[None], Book] | None = None
         self._told = False
@@ -158,6 +161,9 @@ class Bookkeeper:
         self._writer.shutdown(wait=True)
         with contextlib.suppress(OSError):
             save_book(self._path, self.signing.last(now_ns))
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 def open_signing(key_file: Path, book_file: Path | None, *, required: bool, now_ns: int, unix_s: float) -> Bookkeeper:
@@ -167,13 +173,36 @@ def open_signing(key_file: Path, book_file: Path | None, *, required: bool, now_
     """
     key = load_key(key_file)
     path = key_file.with_name(f"{key_file.name}.stamps") if book_file is None else book_file
-    signing = Signing(key, load_book(path, unix_s), now_ns, required=required)
-    book = signing.due(now_ns)
-    assert book is not None  # of a book just read nothing is left to use
+    lock = _locked(path)
     try:
+        signing = Signing(key, load_book(path, unix_s), now_ns, required=required)
+        book = signing.due(now_ns)
+        assert book is not None  # of a book just read nothing is left to use
         save_book(path, book)
     except OSError as error:
-        mend = "set [link] signing_state_file to a file that can be written"
-        raise LinkError(f"signing stamps cannot be written: {error.strerror}", where=path, mend=mend) from error
+        os.close(lock)
+        raise _unwritable(path, error) from error
+    except LinkError:
+        os.close(lock)
+        raise
     signing.written(book)
-    return Bookkeeper(signing, path)
+    return Bookkeeper(signing, path, lock)
+
+
+def _locked(path: Path) -> int:
+    """An open file beside the book, locked: two that count from one book would use stamps twice."""
+    try:
+        lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise LinkError("signing stamps are in use", where=path, mend="stop the other tilefix first") from error
+    return lock
+
+
+def _unwritable(path: Path, error: OSError) -> LinkError:
+    mend = "set [link] signing_state_file to a file that can be written"
+    return LinkError(f"signing stamps cannot be written: {error.strerror}", where=path, mend=mend)
