@@ -133,6 +133,15 @@ def test_figures_are_those_of_the_window() -> None:
     assert told.within == (0.0, 1.0, 1.0)
 
 
+def test_a_bias_grows_surer_with_time_but_never_surer_than_the_receiver() -> None:
+    score = ShadowScore()
+    vision, receiver_m2 = Covariance(9.0, 0.0, 9.0), Covariance(4.0, 0.0, 4.0)
+    sigmas = [score.add(Comparison(k * S, 6.0, 0.0, vision, receiver_m2)).bias_sigmas for k in range(41)]
+    # Within twice the errors' memory of 12 s there is one independent fix; over 40 s there are 40 / 24.
+    assert sigmas[20] == pytest.approx(6.0 / math.sqrt(9.0 + 4.0))
+    assert sigmas[40] == pytest.approx(6.0 / math.sqrt(9.0 * 24.0 / 40.0 + 4.0))
+
+
 def test_comparisons_out_of_order_or_too_close_count_once() -> None:
     score = ShadowScore()
     one = Comparison(10 * S, 1.0, 0.0, Covariance(4.0, 0.0, 4.0), Covariance(1.0, 0.0, 1.0))
@@ -159,6 +168,16 @@ def test_a_difference_that_stays_moderate_alarms_later() -> None:
     watch = _watched(*([10.0] * 8))
     assert not watch.alarmed
     assert _watched(*([10.0] * 60)).alarmed
+
+
+def test_after_a_long_pause_the_sum_begins_anew() -> None:
+    pulled = Comparison(60 * S, 12.0, 0.0, Covariance(4.0, 0.0, 4.0), Covariance(3.0, 0.0, 3.0))
+    watch = _watched(*([40.0] * 20))
+    watch.add(pulled)
+    assert not watch.alarmed
+    watch = _watched(*([40.0] * 20))
+    watch.add(dataclasses.replace(pulled, at_ns=12 * S))
+    assert watch.alarmed
 
 
 def test_an_alarm_ends_when_they_agree_again() -> None:
@@ -223,6 +242,19 @@ def test_vision_is_steady_while_most_answers_are_sure_fixes() -> None:
     assert not judge.steady(round((at_s + 7.5) * S))
     unsure, at_s = _judge(30.0, sigma_m=12.0)
     assert not unsure.steady(round(at_s * S))
+
+
+def test_while_a_contradiction_is_held_against_gnss_it_does_not_score_vision() -> None:
+    judge, at_s = _judge(30.0)
+    before = judge.score
+    for _ in range(40):
+        at_s += 0.25
+        judge.hear(receiver(at_s + 0.05, north_m=60.0))
+        judge.hear(receiver(at_s + 0.2, north_m=60.0))
+        judge.saw(fix(at_s), gnss_good=True)
+    assert judge.spoofed(round(at_s * S))
+    assert judge.score.verdict is Verdict.CONSISTENT
+    assert judge.score.count - before.count <= 2
 
 
 def test_what_only_coasts_is_not_compared() -> None:
