@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -67,3 +68,22 @@ def test_longer_than_the_reach_is_no_motion() -> None:
 def test_other_sampling_is_no_motion() -> None:
     after = placed(300, 300)
     assert motion_between(placed(300, 300), Placed(after.template, 0.0, 0.0, 1.0), 20.0) is None
+
+
+def test_a_steady_speed_is_not_drawn_to_whole_pixels() -> None:
+    """What a movement lacks is lacking each time: at five pictures a second a tenth of a pixel is a twentieth of the
+    speed."""
+    fine = cv2.resize(noise_ground(23, 800), None, fx=5.0, fy=5.0, interpolation=cv2.INTER_CUBIC)
+
+    def seen(x_fifths: int, y_fifths: int) -> Placed:
+        """The ground from a place in fifths of a pixel, as a sensor averages it."""
+        left, top, side = 700 + x_fifths, 700 + y_fifths, 161
+        patch = cv2.resize(
+            fine[top : top + 5 * side, left : left + 5 * side], (side, side), interpolation=cv2.INTER_AREA
+        )
+        return Placed(Template(Patch(patch, np.ones((side, side), bool), 0.5, 0.0, 0.0)), 0.0, 0.0, 0.5)
+
+    for x, y in ((7, 0), (6, 7), (7, 7), (8, -7), (12, 13)):
+        motion = motion_between(seen(0, 0), seen(x, y), 8.0)
+        assert motion is not None
+        assert (motion.east_m, motion.north_m) == pytest.approx((0.1 * x, -0.1 * y), abs=0.02)

@@ -15,6 +15,7 @@ MIN_CORRELATION = 0.4  # of two pictures of one sensor taken moments apart; they
 MIN_Z_SCORE = 6.0
 MIN_REACH_PX = 32  # so that the window also tells what a wrong place scores
 SIGMA_PX = 0.12  # of a motion, beside what the attitude does: 0.06 to 0.11 on validation worlds
+SUMMIT_PX = 3  # around the highest element, whose centre of mass is the movement
 MIN_OVERLAP = 0.3  # of the later patch on the earlier one
 
 
@@ -61,9 +62,26 @@ def motion_between(before: Placed, after: Placed, reach_m: float) -> Motion | No
         return None
     # Element (reach, reach) is no movement.
     level = Grid(-(reach + 0.5) * gsd_m, (reach + 0.5) * gsd_m, gsd_m, places, places)
-    peak = refine_peak(Surface(values, 0, 0, level), row, column, background_spread(values))
+    surface = Surface(values, 0, 0, level)
+    peak = refine_peak(surface, row, column, background_spread(values))
     if peak.correlation < MIN_CORRELATION or peak.z_score < MIN_Z_SCORE:
         return None
-    return Motion(
-        before.east_m + peak.east_m - after.east_m, before.north_m + peak.north_m - after.north_m, SIGMA_PX * gsd_m
-    )
+    east_m, north_m = _summit(surface, row, column) or (peak.east_m, peak.north_m)
+    return Motion(before.east_m + east_m - after.east_m, before.north_m + north_m - after.north_m, SIGMA_PX * gsd_m)
+
+
+def _summit(surface: Surface, row: int, column: int) -> tuple[float, float] | None:
+    """The peak's east and north metres: the centre of mass of the cubed correlation around it; `None` at the rim.
+
+    Two pictures of one sensor correlate in a cusp. A parabola draws that to whole pixels by up to 0.12 px, at a steady
+    speed each time the same way; the centre of mass by up to 0.03 (measured over directions and speeds).
+    """
+    top, left = max(row - SUMMIT_PX, 0), max(column - SUMMIT_PX, 0)
+    around = surface.values[top : row + SUMMIT_PX + 1, left : column + SUMMIT_PX + 1]
+    if around.shape != (2 * SUMMIT_PX + 1, 2 * SUMMIT_PX + 1) or not np.isfinite(around).all():
+        return None
+    weight = np.clip(around.astype(np.float64), 0.0, None) ** 3
+    steps = np.arange(-SUMMIT_PX, SUMMIT_PX + 1)
+    total = weight.sum()
+    aside, down = float(weight.sum(axis=0) @ steps / total), float(weight.sum(axis=1) @ steps / total)
+    return surface.level.to_local(column + aside, row + down)
