@@ -11,14 +11,17 @@ from typing import Any
 from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
 from tilefix.geodesy import LocalFrame
+from tilefix.links.messages import AutopilotKind
 from tilefix.simulation.flying import TICK_NS, AutopilotSettings, Flying
 from tilefix.simulation.orders import Orders
 from tilefix.simulation.parameters import Answer
 from tilefix.simulation.telemetry import RATES_HZ, Telemetry
-from tilefix.simulation.uplink import LOCAL_POSITIONS, gps_input, local_position
+from tilefix.simulation.uplink import LOCAL_POSITIONS, global_position, gps_input, local_position
 from tilefix.simulation.vehicle import Course, SimulatedVehicle
 
 _BOOTS_NS = 2_000_000_000
+_TIMESYNC_TICKS = 100
+_ROUND_TRIP_NS = 500_000_000
 
 
 class SimulatedAutopilot:
@@ -49,6 +52,7 @@ class SimulatedAutopilot:
         self._booted_ns = start_ns
         self._silent_until_ns = start_ns
         self._restarts = False
+        self._asks_time = self.settings.firmware.kind is AutopilotKind.PX4
         self._sender = mavlink.MAVLink(None, srcSystem=self.settings.system_id, srcComponent=1)
         self._parser = mavlink.MAVLink(None)
         self._parser.robust_parsing = True
@@ -80,6 +84,8 @@ class SimulatedAutopilot:
             for line in flight.events[self._told :]:
                 self.say(line)
             self._told = len(flight.events)
+            if self._asks_time and flight.ticks % _TIMESYNC_TICKS == 0:
+                self._send(mavlink.MAVLink_timesync_message(0, self.boot_ns(self.now_ns)))
             for number, interval_s in self._intervals_s.items():
                 if interval_s > 0.0 and flight.now_s >= self._due_s[number] - 1e-9:
                     self._due_s[number] = max(self._due_s[number] + interval_s, flight.now_s - interval_s)
@@ -124,12 +130,23 @@ class SimulatedAutopilot:
             self.flight.take_position(gps_input(message))
         elif kind in LOCAL_POSITIONS:
             self.flight.take_local(local_position(message))
-        elif kind == "TIMESYNC" and message.tc1 == 0:
-            self._send(mavlink.MAVLink_timesync_message(self.boot_ns(now_ns), message.ts1))
+        elif kind == "GLOBAL_POSITION_SENSOR" and message.target_system in (0, self.settings.system_id):
+            self.flight.take_global(global_position(message))
+        elif kind == "TIMESYNC":
+            self._timesync(message, now_ns)
         elif kind == "STATUSTEXT":
             self.texts.append(message.text)
         elif getattr(message, "target_system", 0) in (0, self.settings.system_id):
             self._obey(kind, message)
+
+    def _timesync(self, message: Any, now_ns: int) -> None:
+        """Answers a question; an answer to its own tells what the companion's clock is."""
+        if message.tc1 == 0:
+            self._send(mavlink.MAVLink_timesync_message(self.boot_ns(now_ns), message.ts1))
+        elif 0 <= self.boot_ns(now_ns) - message.ts1 < _ROUND_TRIP_NS:
+            # Half of the way there and back, from the clock that its stamps are mapped to.
+            middle_ns = now_ns - (self.boot_ns(now_ns) - message.ts1) / 2
+            self.flight.nav.clock_offset_s = (middle_ns - self.flight.start_ns - message.tc1) / 1e9
 
     def _obey(self, kind: str, message: Any) -> None:
         table = self.flight.parameters

@@ -64,6 +64,12 @@ class Estimator:
         """How far a position of `age_s` ago lies off, against the gate: below 1 it passes."""
         return self._ratio(0, position, sigma_m, age_s, gate_sigmas)
 
+    def axis_ratio(self, position: Pair, sigma_m: float, age_s: float, gate_sigmas: float) -> float:
+        """The same for the axis that is further off, as PX4 tests it."""
+        off = np.abs(np.array(position) - self._at(age_s)[0]).max()
+        variance = self._covariance[0, 0] + sigma_m * sigma_m
+        return float(off * off / (gate_sigmas * gate_sigmas * variance))
+
     def velocity_ratio(self, velocity: Pair, sigma_mps: float, age_s: float, gate_sigmas: float) -> float:
         """The same of a velocity."""
         return self._ratio(1, velocity, sigma_mps, age_s, gate_sigmas)

@@ -11,17 +11,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tilefix.geodesy import LocalFrame
+from tilefix.links.messages import AutopilotKind
 from tilefix.simulation.acceptance.externalestimate import ExternalEstimate
 from tilefix.simulation.acceptance.externalnav import LocalPosition
 from tilefix.simulation.acceptance.firmware import Firmware
+from tilefix.simulation.acceptance.globalposition import GlobalPosition
 from tilefix.simulation.acceptance.gnss import FED_BY_MAVLINK, GpsInput
 from tilefix.simulation.acceptance.verdicts import Tally, Verdict
 from tilefix.simulation.estimator import Estimator
+from tilefix.simulation.navigates import Navigates
 from tilefix.simulation.navigation import Navigation
 from tilefix.simulation.noise import rng_for
 from tilefix.simulation.ownreceiver import PERIOD_S as RECEIVER_PERIOD_S
 from tilefix.simulation.ownreceiver import OwnReceiver
 from tilefix.simulation.parameters import ParameterTable
+from tilefix.simulation.px4navigation import Px4Navigation
 from tilefix.simulation.vehicle import Course, Drift, Motion, SimulatedVehicle, between
 
 TICK_NS = 10_000_000
@@ -63,6 +67,8 @@ class AutopilotSettings:
     def own_parameters(self) -> dict[str, float]:
         """`parameters`, and those that `receiver_index` and `failsafe_lands` stand for."""
         own: dict[str, float] = {}
+        if self.firmware.kind is AutopilotKind.PX4:
+            return dict(self.parameters)
         if self.receiver_index is not None:
             own[self.firmware.receiver_type(self.receiver_index)] = float(FED_BY_MAVLINK)
         if not self.failsafe_lands:
@@ -108,16 +114,18 @@ class Flying:
         self.nav = self._navigation(flying=settings.armed)
         self.estimates: list[tuple[float, float]] = [self.estimator.position]
 
-    def _navigation(self, *, flying: bool) -> Navigation:
-        return Navigation(
-            self.frame,
-            self.settings.firmware,
-            self.parameters,
-            self.own,
-            self.vehicle.motion,
-            ground_amsl_m=self.settings.ground_amsl_m,
-            flying=flying,
-        )
+    def _navigation(self, *, flying: bool) -> Navigates:
+        firmware, ground_amsl_m = self.settings.firmware, self.settings.ground_amsl_m
+        start, parameters = self.vehicle.motion, self.parameters
+        if firmware.kind is AutopilotKind.PX4:
+            return Px4Navigation(
+                *(self.frame, parameters, self.own, start),
+                version=firmware.version,
+                ground_amsl_m=ground_amsl_m,
+                flying=flying,
+            )
+        known = (self.frame, firmware, parameters, self.own, start)
+        return Navigation(*known, ground_amsl_m=ground_amsl_m, flying=flying)
 
     def reboot(self) -> None:
         """The autopilot starts anew: what it knew of where it is, is gone; the vehicle flies on as it does."""
@@ -211,6 +219,10 @@ class Flying:
     def take_estimate(self, given: ExternalEstimate) -> Verdict:
         """Judges and, when it passes, is set to a position that came as a command."""
         return self.nav.take_estimate(given)
+
+    def take_global(self, given: GlobalPosition) -> Verdict:
+        """Judges and, when it passes, fuses a position from a map."""
+        return self.nav.take_global(given)
 
     @property
     def has_position(self) -> bool:

@@ -20,7 +20,8 @@ from tilefix.simulation.acceptance.failsafe import PERIOD_S as CHECK_PERIOD_S
 from tilefix.simulation.acceptance.failsafe import EkfCheck, lands
 from tilefix.simulation.acceptance.firmware import Firmware
 from tilefix.simulation.acceptance.gates import LEAST_SPEED_MPS, Gates
-from tilefix.simulation.acceptance.gnss import FIX_3D, GpsInput
+from tilefix.simulation.acceptance.globalposition import GlobalPosition
+from tilefix.simulation.acceptance.gnss import FIX_3D, GpsInput, MavlinkReceiver
 from tilefix.simulation.acceptance.jitter import JitterCorrection
 from tilefix.simulation.acceptance.origin import EkfOrigin
 from tilefix.simulation.acceptance.parameters import Parameters
@@ -78,6 +79,7 @@ class Navigation:
         self.aiding = Aiding(airspeed=firmware.airframe is Airframe.PLANE, absolute=flying)
         self.vision = VisualOdometry(firmware, parameters)
         self.link_clock = JitterCorrection()
+        self.clock_offset_s: float | None = None  # it maps stamps by its own filter
         self.origin = EkfOrigin((frame.lat_deg, frame.lon_deg, ground_amsl_m) if flying else None)
         self.gates = Gates(self.estimator, self.aiding, self.checks, parameters)
         self.tally = Tally()
@@ -157,6 +159,24 @@ class Navigation:
         """(east_m, north_m) as it tells others: frozen after 15 s without any position, as ArduPilot's is."""
         return self._frozen or self.estimator.position
 
+    @property
+    def flags(self) -> int:
+        """What EKF_STATUS_REPORT says."""
+        return self.aiding.flags()
+
+    @property
+    def velocity_test(self) -> float:
+        """How far the last velocity lay off, against its gate."""
+        return self.gates.velocity_test
+
+    def fed(self, number: int) -> MavlinkReceiver | None:
+        """The receiver of that number, where GPS_INPUT feeds it."""
+        return self.receivers.fed.get(number)
+
+    def select_sources(self, number: float) -> bool:
+        """Changes to a set of sources; false when there is no such set."""
+        return self.sources.select(number)
+
     # Receivers
 
     def own_sample(self, then: Motion, *, flying: bool) -> None:
@@ -166,7 +186,7 @@ class Navigation:
         sample = Sample(self._own.position(then), self._own.velocity(then), _OWN_DELAY_S)
         self._take_sample(OWN, sample, self._now_s, flying=flying)
 
-    def take_position(self, given: GpsInput, *, flying: bool = True) -> Verdict:
+    def take_position(self, given: GpsInput, *, flying: bool) -> Verdict:
         """Judges and, when it passes, fuses a position that came as GPS_INPUT."""
         wanted = [one for one in self.receivers.fed.values() if one.wants(given)]
         if not wanted:
@@ -302,6 +322,11 @@ class Navigation:
         sigma_m = least_m if math.isnan(given.sigma_m) else max(given.sigma_m, least_m)
         self.estimator.reset_position((east_m + age_s * east_mps, north_m + age_s * north_mps), 0.0, sigma_m)
         return self.tally.note(Verdict.FUSED, *flaws)
+
+    def take_global(self, given: GlobalPosition) -> Verdict:
+        """ArduPilot has no ear for GLOBAL_POSITION_SENSOR."""
+        del given
+        return self.tally.note(Verdict.UNSUPPORTED)
 
     # Before take-off
 

@@ -131,4 +131,4 @@ class Orders:
         return _ACCEPTED
 
     def _source_set(self, message: Any) -> int:
-        return _ACCEPTED if self._flight.nav.sources.select(message.param1) else _DENIED
+        return _ACCEPTED if self._flight.nav.select_sources(message.param1) else _DENIED

@@ -8,7 +8,7 @@ from typing import Any
 
 from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
-from tilefix.links.messages import Airframe
+from tilefix.links.messages import Airframe, AutopilotKind
 from tilefix.simulation.acceptance.gnss import MavlinkReceiver
 from tilefix.simulation.flying import Flying
 
@@ -16,6 +16,7 @@ COPTER_GUIDED, COPTER_LAND = 4, 9
 NO_SIGNAL_US = 65535
 RC_CHANNELS = 18
 _PLANE_AUTO, _ROVER_AUTO = 10, 10
+_PX4_MISSION, _PX4_LAND = 4 << 16 | 4 << 24, 4 << 16 | 6 << 24
 _UNKNOWN = 65535
 _KINDS = {
     Airframe.COPTER: mavlink.MAV_TYPE_QUADROTOR,
@@ -31,7 +32,8 @@ RATES_HZ = {
     mavlink.MAVLINK_MSG_ID_GLOBAL_POSITION_INT: 4.0,
     mavlink.MAVLINK_MSG_ID_SCALED_PRESSURE: 2.0,
     mavlink.MAVLINK_MSG_ID_SYSTEM_TIME: 1.0,
-    mavlink.MAVLINK_MSG_ID_EKF_STATUS_REPORT: 1.0,
+    mavlink.MAVLINK_MSG_ID_EKF_STATUS_REPORT: 1.0,  # ArduPilot's, as the next is PX4's
+    mavlink.MAVLINK_MSG_ID_ESTIMATOR_STATUS: 1.0,
     mavlink.MAVLINK_MSG_ID_GPS2_RAW: 2.0,
     mavlink.MAVLINK_MSG_ID_RC_CHANNELS: 2.0,
     mavlink.MAVLINK_MSG_ID_GPS_GLOBAL_ORIGIN: 0.0,
@@ -46,6 +48,7 @@ class Telemetry:
     def __init__(self, flight: Flying) -> None:
         self.rc_pwm_us = [1500] * 8 + [0] * (RC_CHANNELS - 8)
         self._flight = flight
+        px4 = flight.settings.firmware.kind is AutopilotKind.PX4
         self._builders: dict[int, Callable[[int], Any]] = {
             mavlink.MAVLINK_MSG_ID_HEARTBEAT: lambda _: self._heartbeat(),
             mavlink.MAVLINK_MSG_ID_ATTITUDE: self._attitude,
@@ -54,7 +57,11 @@ class Telemetry:
             mavlink.MAVLINK_MSG_ID_GLOBAL_POSITION_INT: self._global_position_int,
             mavlink.MAVLINK_MSG_ID_SCALED_PRESSURE: self._pressure,
             mavlink.MAVLINK_MSG_ID_SYSTEM_TIME: self._system_time,
-            mavlink.MAVLINK_MSG_ID_EKF_STATUS_REPORT: lambda _: self._ekf_status(),
+            **(
+                {mavlink.MAVLINK_MSG_ID_ESTIMATOR_STATUS: self._estimator_status}
+                if px4
+                else {mavlink.MAVLINK_MSG_ID_EKF_STATUS_REPORT: lambda _: self._ekf_status()}
+            ),
             mavlink.MAVLINK_MSG_ID_RC_CHANNELS: self._rc_channels,
             mavlink.MAVLINK_MSG_ID_GPS_GLOBAL_ORIGIN: lambda _: self._origin(),
             mavlink.MAVLINK_MSG_ID_HOME_POSITION: lambda _: self._home(),
@@ -75,7 +82,10 @@ class Telemetry:
         if airframe is not Airframe.COPTER:
             custom = _PLANE_AUTO if airframe is Airframe.PLANE else _ROVER_AUTO
         state = m.MAV_STATE_ACTIVE if flight.armed else m.MAV_STATE_STANDBY
-        return m.MAVLink_heartbeat_message(_KINDS[airframe], m.MAV_AUTOPILOT_ARDUPILOTMEGA, mode, custom, state, 3)
+        autopilot = m.MAV_AUTOPILOT_ARDUPILOTMEGA
+        if flight.settings.firmware.kind is AutopilotKind.PX4:
+            autopilot, custom = m.MAV_AUTOPILOT_PX4, _PX4_LAND if flight.landing else _PX4_MISSION
+        return m.MAVLink_heartbeat_message(_KINDS[airframe], autopilot, mode, custom, state, 3)
 
     def _attitude(self, boot_ms: int) -> Any:
         angles = map(math.radians, self._flight.sensed_attitude_deg())
@@ -102,9 +112,11 @@ class Telemetry:
 
     def _ekf_status(self) -> Any:
         nav = self._flight.nav
-        return mavlink.MAVLink_ekf_status_report_message(
-            nav.aiding.flags(), nav.gates.velocity_test, 0.1, 0.1, 0.1, 0.0
-        )
+        return mavlink.MAVLink_ekf_status_report_message(nav.flags, nav.velocity_test, 0.1, 0.1, 0.1, 0.0)
+
+    def _estimator_status(self, boot_ms: int) -> Any:
+        ratios = (0.1,) * 6
+        return mavlink.MAVLink_estimator_status_message(boot_ms * 1000, self._flight.nav.flags, *ratios, 1.0, 1.5)
 
     def _rc_channels(self, boot_ms: int) -> Any:
         count = sum(1 for pwm_us in self.rc_pwm_us if pwm_us)
@@ -137,7 +149,12 @@ class Telemetry:
 
     def _version(self) -> Any:
         able = mavlink.MAV_PROTOCOL_CAPABILITY_MAVLINK2 | mavlink.MAV_PROTOCOL_CAPABILITY_COMMAND_INT
-        able |= mavlink.MAV_PROTOCOL_CAPABILITY_PARAM_ENCODE_C_CAST
+        px4 = self._flight.settings.firmware.kind is AutopilotKind.PX4
+        able |= (
+            mavlink.MAV_PROTOCOL_CAPABILITY_PARAM_ENCODE_BYTEWISE
+            if px4
+            else mavlink.MAV_PROTOCOL_CAPABILITY_PARAM_ENCODE_C_CAST
+        )
         no_hash = ([0] * 8, [0] * 8, [0] * 8)
         version = self._flight.settings.firmware.packed_version
         return mavlink.MAVLink_autopilot_version_message(able, version, 0, 0, 0, *no_hash, 0, 0, 0)
@@ -149,7 +166,7 @@ class Telemetry:
     def _gps_raw_int(self, boot_ms: int) -> Any:
         """The first receiver: the vehicle's own, unless that one is fed too."""
         flight, own = self._flight, self._flight.own
-        fed = flight.nav.receivers.fed.get(0)
+        fed = flight.nav.fed(0)
         if fed is not None:
             return mavlink.MAVLink_gps_raw_int_message(boot_ms * 1000, *self._fed(fed), *self._accuracy(fed))
         if own.fix_type < 3:
@@ -167,7 +184,7 @@ class Telemetry:
         )
 
     def _gps2_raw(self, boot_ms: int) -> Any:
-        fed = self._flight.nav.receivers.fed.get(1)
+        fed = self._flight.nav.fed(1)
         if fed is None:
             return None
         return mavlink.MAVLink_gps2_raw_message(boot_ms * 1000, *self._fed(fed), 0, 0, 0, *self._accuracy(fed))

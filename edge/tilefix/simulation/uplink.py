@@ -8,6 +8,7 @@ from typing import Any
 from tilefix.camera import rotation_of
 from tilefix.simulation.acceptance.externalestimate import ExternalEstimate
 from tilefix.simulation.acceptance.externalnav import LocalPosition
+from tilefix.simulation.acceptance.globalposition import GlobalPosition
 from tilefix.simulation.acceptance.gnss import GpsInput
 
 LOCAL_POSITIONS = ("VISION_POSITION_ESTIMATE", "GLOBAL_VISION_POSITION_ESTIMATE", "ODOMETRY")
@@ -77,4 +78,17 @@ def external_estimate(message: Any) -> ExternalEstimate:
         lat_deg=message.x / 1e7,
         lon_deg=message.y / 1e7,
         z=message.z,
+    )
+
+
+def global_position(message: Any) -> GlobalPosition:
+    """A GLOBAL_POSITION_SENSOR."""
+    return GlobalPosition(
+        sensor=message.id,
+        stamp_s=message.time_usec / 1e6,
+        processing_s=message.processing_time / 1e6,
+        flags=message.flags,
+        lat_1e7=message.lat,
+        lon_1e7=message.lon,
+        horizontal_m=message.eph,
     )

@@ -21,6 +21,7 @@ class Verdict(enum.Enum):
     UNHEALTHY = "says itself that it is bad"
     NO_FIX = "states no 3D fix"
     NOT_FINITE = "holds a number that is none"
+    OUT_OF_TIME = "too old, or of the future: never fused"
     TOO_CLOSE = "too soon after the one before"
     NOT_ALIGNED = "not accurate enough for long enough to start from"
     NO_ORIGIN = "the estimator has no origin yet"

@@ -1,0 +1,179 @@
+"""The stand-in's navigation as PX4's EKF2 does it, as far as positions from outside go. Pure.
+
+Its own receiver and every slot for global positions are fused side by side; nothing switches. Five seconds without any
+of them end the position. MAVLink stamps are mapped by the offset that TIMESYNC gave, and are taken for now before there
+is one. GPS_INPUT and positions as commands are not taken.
+Source: PX4 EKF2 and mavlink_timesync; not flown.
+"""
+
+from __future__ import annotations
+
+from tilefix.geodesy import LocalFrame
+from tilefix.simulation.acceptance.aiding import GOOD, STOPPED
+from tilefix.simulation.acceptance.externalestimate import ExternalEstimate
+from tilefix.simulation.acceptance.externalnav import LocalPosition
+from tilefix.simulation.acceptance.globalposition import SLOTS, GlobalPosition, GlobalPositionSlot
+from tilefix.simulation.acceptance.gnss import GpsInput, MavlinkReceiver
+from tilefix.simulation.acceptance.origin import EkfOrigin
+from tilefix.simulation.acceptance.parameters import Parameters
+from tilefix.simulation.acceptance.verdicts import Tally, Verdict
+from tilefix.simulation.estimator import Estimator, Pair
+from tilefix.simulation.ownreceiver import OwnReceiver
+from tilefix.simulation.vehicle import Motion
+
+_OWN_DELAY_S = 0.2
+_LOST_S = 5.0
+_GATE, _LEAST_M, _LEAST_MPS = 5.0, 0.5, 0.3
+_VISION_POSITION = 1
+_HORIZON_S = 0.3
+_WITH_FRAMES = (1, 20)  # MAV_FRAME_LOCAL_NED, MAV_FRAME_LOCAL_FRD
+
+
+class Px4Navigation:
+    """Where PX4 believes to be, and what it makes of positions that it is given."""
+
+    def __init__(
+        self,
+        frame: LocalFrame,
+        parameters: Parameters,
+        own: OwnReceiver,
+        start: Motion,
+        *,
+        version: tuple[int, int, int],
+        ground_amsl_m: float,
+        flying: bool,
+    ) -> None:
+        self.estimator = Estimator(start.east_m, start.north_m, start.east_mps, start.north_mps)
+        self.origin = EkfOrigin((frame.lat_deg, frame.lon_deg, ground_amsl_m) if flying else None)
+        self.tally = Tally()
+        self.events: list[str] = []
+        self.landing = False
+        self.clock_offset_s: float | None = None
+        self.slots = [GlobalPositionSlot(number, parameters, self.estimator) for number in range(SLOTS)]
+        self._takes_global = version >= (1, 18, 0)
+        self._parameters = parameters
+        self._frame = frame
+        self._own = own
+        self._ground_amsl_m = ground_amsl_m
+        self._now_s = 0.0
+        self._position_s = 0.0 if flying else -_LOST_S - 1.0
+        self._own_s = self._vision_s = -_LOST_S - 1.0
+
+    def settle(self, now_s: float) -> None:
+        """It was started at `now_s`."""
+        self._now_s = now_s
+        self._position_s = now_s - _LOST_S - 1.0
+
+    def update(self, now_s: float, *, armed: bool) -> None:
+        """Looks at the time."""
+        self._now_s = now_s
+        for slot in self.slots:
+            slot.watch(now_s)
+        if armed and not self.has_position and not self.landing and self.origin.place is not None:
+            self.landing = True
+            self.events.append("Failsafe activated: no global position")
+
+    @property
+    def has_position(self) -> bool:
+        """False once nothing told where it is for five seconds."""
+        return self._now_s - self._position_s <= _LOST_S
+
+    @property
+    def velocity_test(self) -> float:
+        """Not told."""
+        return 0.0
+
+    def fed(self, number: int) -> MavlinkReceiver | None:
+        """None: PX4 takes no GPS_INPUT."""
+        del number
+        return None
+
+    def select_sources(self, number: float) -> bool:
+        """False: PX4 has no sets of sources."""
+        del number
+        return False
+
+    def arming_failures(self, true: Motion) -> list[str]:
+        """Why it does not arm."""
+        del true
+        return [] if self.has_position else ["Preflight Fail: global position"]
+
+    def take_position(self, given: GpsInput, *, flying: bool) -> Verdict:
+        """PX4 takes no GPS_INPUT."""
+        del given, flying
+        return self.tally.note(Verdict.UNSUPPORTED)
+
+    def take_estimate(self, given: ExternalEstimate) -> Verdict:
+        """Not modelled: tilefix sends PX4 none."""
+        del given
+        return self.tally.note(Verdict.UNSUPPORTED)
+
+    @property
+    def flags(self) -> int:
+        """What ESTIMATOR_STATUS says."""
+        return GOOD if self.has_position else STOPPED
+
+    @property
+    def reported_position(self) -> Pair:
+        """(east_m, north_m) as it tells others."""
+        return self.estimator.position
+
+    def own_sample(self, then: Motion, *, flying: bool) -> None:
+        """Its own receiver measured; `then`: the truth as long ago as the receiver is late."""
+        del flying
+        if self._own.fix_type < 3:
+            return
+        position, velocity = self._own.position(then), self._own.velocity(then)
+        if self.origin.place is None:
+            self.origin.set(*self._frame.to_geodetic(*position), self._ground_amsl_m)
+            self.estimator.reset_position(position, _OWN_DELAY_S, _LEAST_M)
+        sigma_m, sigma_mps = max(self._own.horizontal_m, _LEAST_M), max(self._own.speed_mps, _LEAST_MPS)
+        if self.estimator.velocity_ratio(velocity, sigma_mps, _OWN_DELAY_S, _GATE) < 1.0:
+            self.estimator.fuse_velocity(velocity, sigma_mps, _OWN_DELAY_S)
+        if self.estimator.axis_ratio(position, sigma_m, _OWN_DELAY_S, _GATE) < 1.0:
+            self.estimator.fuse_position(position, sigma_m, _OWN_DELAY_S)
+            self._own_s = self._position_s = self._now_s
+
+    def take_global(self, given: GlobalPosition) -> Verdict:
+        """Judges and, when it passes, fuses a GLOBAL_POSITION_SENSOR."""
+        if not self._takes_global:
+            return self.tally.note(Verdict.UNSUPPORTED)
+        slot = next((one for one in self.slots if one.takes(given.sensor)), None)
+        if slot is None:
+            return self.tally.note(Verdict.WRONG_SENSOR)
+        age_s = self._age_s(given.stamp_s) + given.processing_s
+        others = [one for one in self.slots if one is not slot and one.active]
+        fresh = self._now_s - max(self._own_s, self._vision_s) <= _LOST_S
+        verdict, flaws = slot.take(given, age_s, self._now_s, self._frame.to_local, alone=not (fresh or others))
+        if verdict is Verdict.FUSED:
+            self._position_s = self._now_s
+            if self.origin.place is None:
+                self.origin.set(given.lat_1e7 / 1e7, given.lon_1e7 / 1e7, self._ground_amsl_m)
+        return self.tally.note(verdict, *flaws)
+
+    def take_local(self, given: LocalPosition) -> Verdict:
+        """Judges and, when it passes, fuses an ODOMETRY or VISION_POSITION_ESTIMATE."""
+        if not int(self._parameters.effective("EKF2_EV_CTRL", 0.0)) & _VISION_POSITION:
+            return self.tally.note(Verdict.NOT_SET_UP)
+        if given.frames is not None and given.frames[0] not in _WITH_FRAMES:
+            return self.tally.note(Verdict.WRONG_FRAME)
+        age_s = self._age_s(given.stamp_s) + self._parameters.effective("EKF2_EV_DELAY", 0.0) / 1000.0
+        if not 0.0 <= age_s < _HORIZON_S:
+            return self.tally.note(Verdict.OUT_OF_TIME)
+        place = self.origin.to_geodetic(given.north_m, given.east_m)
+        if place is None:
+            return self.tally.note(Verdict.NO_ORIGIN)
+        least_m = self._parameters.effective("EKF2_EVP_NOISE", 0.1)
+        sigma_m = least_m if given.variances is None else max(max(given.variances[:2]) ** 0.5, least_m)
+        gate = self._parameters.effective("EKF2_EVP_GATE", 5.0)
+        position = self._frame.to_local(*place)
+        if self.estimator.axis_ratio(position, sigma_m, age_s, gate) >= 1.0:
+            if self.has_position:
+                return self.tally.note(Verdict.GATED)
+            self.estimator.reset_position(position, age_s, sigma_m)
+        self.estimator.fuse_position(position, sigma_m, age_s)
+        self._position_s = self._vision_s = self._now_s
+        return self.tally.note(Verdict.FUSED)
+
+    def _age_s(self, stamp_s: float) -> float:
+        return 0.0 if self.clock_offset_s is None else self._now_s - (stamp_s + self.clock_offset_s)
