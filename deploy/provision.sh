@@ -190,7 +190,7 @@ install_debs() {
     done
     if [ "${#missing[@]}" -gt 0 ]; then
         changed "${#missing[@]} packages of JetPack"
-        act env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-download --no-install-recommends "${missing[@]}"
+        act env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
     fi
     if [ -d "$FROM/debs" ]; then act rm -rf "$FROM/debs"; fi
 }

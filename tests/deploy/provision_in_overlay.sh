@@ -1,9 +1,9 @@
 #!/bin/bash
 # Provisions this machine twice, without the network, in a throw-away layer over it; then uninstalls. Run by
-# test_provision.py as: unshare --mount --net provision_in_overlay.sh OUT PYTHON BUNDLE KEY
+# test_provision.py as: unshare --mount --net provision_in_overlay.sh OUT PYTHON BUNDLE KEY BUNDLE2
 # OUT/STEP.txt: what a step printed and its exit status; OUT/STEP.list: every path that differs from the machine's.
 set -euo pipefail
-out=$1 python=$2 bundle=$3 key=$4
+out=$1 python=$2 bundle=$3 key=$4 with_debs=$5
 deploy=$(cd "$(dirname "$0")/../../deploy" && pwd)
 
 layers=$out/layers
@@ -51,3 +51,6 @@ step unfit "${provision[@]}"
 step kept /opt/tilefix/current/deploy/provision.sh --uninstall
 step again "${provision[@]}" --bundle "$bundle" --no-selftest
 step purged /opt/tilefix/current/deploy/provision.sh --uninstall --purge
+step debs "${provision[@]}" --bundle "$with_debs"
+step package dpkg-query --show of-jetpack
+step debs_again "${provision[@]}"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.deploying import DEPLOY, Signer, installable_bundle, run, script
+from support.deploying import DEPLOY, Signer, installable_bundle, run, script, tiny_deb
 
 PROVISION = DEPLOY / "provision.sh"
 HERE = Path(__file__).parent
@@ -19,7 +19,9 @@ HERE = Path(__file__).parent
 
 def can_layer() -> bool:
     """Whether a layer can be laid over this machine's root here, in a namespace of its own."""
-    if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "useradd", "systemctl", "openssl", "chroot"))):
+    if os.geteuid() != 0 or not all(
+        map(shutil.which, ("unshare", "useradd", "systemctl", "openssl", "chroot", "apt-get"))
+    ):
         return False
     lay = (
         "d=$(mktemp -d) && mount -t tmpfs tmpfs $d && mkdir $d/u $d/w $d/m &&"
@@ -38,8 +40,12 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder.chmod(folder.stat().st_mode | 0o011)  # the service's user reads nothing here, but may pass
     signer = Signer(given / "keys")
     bundle = installable_bundle(given, signer)
+    (given / "2").mkdir()
+    with_debs = installable_bundle(given / "2", signer, version="2.0", debs=[tiny_deb(given)])
     python = Path(sys.base_prefix) / "bin" / "python{}.{}".format(*sys.version_info)
-    done = run(["unshare", "--mount", "--net", HERE / "provision_in_overlay.sh", out, python, bundle, signer.public])
+    done = run(
+        ["unshare", "--mount", "--net", HERE / "provision_in_overlay.sh", out, python, bundle, signer.public, with_debs]
+    )
     assert done.returncode == 0, done.stderr
     return out
 
@@ -112,6 +118,14 @@ def test_purge_leaves_nothing(board: Path) -> None:
         and left(board, "before").get(path) != what
     }
     assert left_over == {}
+
+
+def test_packages_of_jetpack_come_along(board: Path) -> None:
+    assert "1 packages of JetPack" in said(board, "debs")
+    assert said(board, "package") == "of-jetpack\t10.3\nexit status 0\n"
+    assert "./opt/of-jetpack" in left(board, "debs")
+    assert not [path for path in left(board, "debs") if path.startswith("./opt/tilefix") and "/debs" in path]
+    assert "provision: nothing to change" in said(board, "debs_again")
 
 
 def same_as_below(path: str, what: str) -> bool:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -212,7 +213,13 @@ def fake_wheel(folder: Path, *, broken: bool = False) -> Path:
 
 
 def installable_bundle(
-    folder: Path, signer: Signer, *, version: str = "1.0", commit: str = "0" * 40, broken: bool = False
+    folder: Path,
+    signer: Signer,
+    *,
+    version: str = "1.0",
+    commit: str = "0" * 40,
+    broken: bool = False,
+    debs: Sequence[Path] = (),
 ) -> Path:
     """A signed bundle for this machine and this Python that install.sh installs within seconds."""
     tree = bundle_tree(
@@ -229,7 +236,30 @@ def installable_bundle(
     (tree / "deploy").mkdir()
     for name in INSTALLER:
         shutil.copy(DEPLOY / name, tree / "deploy")
+    for deb in debs:
+        (tree / "debs").mkdir(exist_ok=True)
+        shutil.copy(deb, tree / "debs")
     python = "{}.{}".format(*sys.version_info)
     seal(tree, version=version, arch=platform.machine(), python=python, commit=commit)
     signer.sign(tree / "SHA256SUMS")
     return pack(tree, folder / f"bundle-{version}.tar.gz")
+
+
+def tiny_deb(folder: Path) -> Path:
+    """A Debian package that needs nothing and brings one file, /opt/of-jetpack."""
+    tree = folder / "deb"
+    (tree / "DEBIAN").mkdir(parents=True)
+    (tree / "opt").mkdir()
+    (tree / "opt/of-jetpack").write_text("TensorRT\n", encoding="utf-8")
+    fields = {
+        "Package": "of-jetpack",
+        "Version": "10.3",
+        "Architecture": "all",
+        "Maintainer": "test",
+        "Description": "x",
+    }
+    control = "".join(f"{name}: {value}\n" for name, value in fields.items())
+    (tree / "DEBIAN/control").write_text(control, encoding="utf-8")
+    done = run(["dpkg-deb", "--root-owner-group", "--build", tree, folder / "of-jetpack.deb"])
+    assert done.returncode == 0, done.stderr
+    return folder / "of-jetpack.deb"
