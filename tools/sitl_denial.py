@@ -96,7 +96,7 @@ def _report(rig: Rig, plan: FlightPlan, marks: Marks, args: argparse.Namespace) 
         "vehicle": args.vehicle, "route": args.route, "fault": args.fault, "world": args.world,
         "failure": marks.failure, "firmware": _firmware(rig),
         "armed_after_s": round(marks.arm_s, 1), "arming_refused_for": marks.refusals,
-        "uncommanded_modes": strange,
+        "uncommanded_modes": strange, "real_time_factor": pilot.log.real_time_factor,
         "marks_s": {name: round((at - begun) / 1e9, 1) for name, at in marks.at_ns.items()},
     }  # fmt: skip
     summary["messages_sent"] = dict(notes.counts)

@@ -54,6 +54,8 @@ def extra_parameters(vehicle: str, above_m: float, wind_mps: float) -> list[str]
     both 4.5 and later; a firmware leaves out what it does not know."""
     lines = [
         "GPS2_TYPE 14", "GPS_TYPE2 14",  # since 4.6, and before
+        # Not more than the real receiver's own delay: the EKF's buffer is made for that one when it starts.
+        "GPS2_DELAY_MS 100", "GPS_DELAY_MS2 100",
         "SIM_TERRAIN 0", f"SIM_WIND_SPD {wind_mps:g}", "SIM_WIND_DIR 230",
     ]  # fmt: skip
     if vehicle == COPTER.name:

@@ -53,7 +53,8 @@ class Item:
 @dataclass
 class FlightLog:
     """What was heard, in time since the autopilot's boot unless named otherwise. `flags`: of EKF_STATUS_REPORT, with
-    its position variance; `modes`: custom_mode at each change; `texts`: (monotonic ns, severity, text)."""
+    its position variance; `modes`: custom_mode at each change; `texts`: (monotonic ns, severity, text); `clocks`: (since boot, monotonic) when an
+    ATTITUDE came."""
 
     truths: list[Truth] = field(default_factory=list)
     ekf: list[EkfSample] = field(default_factory=list)
@@ -62,6 +63,15 @@ class FlightLog:
     texts: list[tuple[int, int, str]] = field(default_factory=list)
     items: list[tuple[int, int]] = field(default_factory=list)
     armed: list[tuple[int, bool]] = field(default_factory=list)
+    clocks: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def real_time_factor(self) -> float | None:
+        """How fast the simulation ran against the clock; below 1 this machine had too little time for it."""
+        if len(self.clocks) < 2:
+            return None
+        (boot_ns, at_ns), (last_boot_ns, last_ns) = self.clocks[0], self.clocks[-1]
+        return (last_boot_ns - boot_ns) / (last_ns - at_ns)
 
 
 class Pilot:
@@ -99,7 +109,9 @@ class Pilot:
             self.truth = truth
             log.truths.append(truth)
         now_ns = self._boot_ns(heard.at_ns)
-        if kind == "GLOBAL_POSITION_INT":
+        if kind == "ATTITUDE":
+            log.clocks.append((message.time_boot_ms * 1_000_000, heard.at_ns))
+        elif kind == "GLOBAL_POSITION_INT":
             place = (message.lat / 1e7, message.lon / 1e7, message.alt / 1e3)
             log.ekf.append(EkfSample(message.time_boot_ms * 1_000_000, *place))
         elif kind == "EKF_STATUS_REPORT":

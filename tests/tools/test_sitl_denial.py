@@ -99,6 +99,12 @@ def test_silence_and_a_sick_filter_show() -> None:
     assert summary["ekf_unhealthy"]["first"][0].startswith("+20.0 s")
 
 
+def test_a_simulation_that_this_machine_cannot_keep_up_with_shows() -> None:
+    assert sitl_pilot.FlightLog().real_time_factor is None
+    log = sitl_pilot.FlightLog(clocks=[(1 * S, 101 * S), (5 * S, 106 * S), (10 * S, 111 * S)])
+    assert log.real_time_factor == pytest.approx(0.9)
+
+
 def test_a_flight_that_never_lost_gnss_has_no_figures() -> None:
     log, notes, marks = _flight()
     del marks["denied"], marks["restored"]
