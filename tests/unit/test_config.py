@@ -48,6 +48,14 @@ def test_the_least_configuration_has_every_default(tmp_path: Path) -> None:
     assert (config.start.at_loss, config.height.source, config.height.anchor) == ("auto", "auto", "gnss")
 
 
+@pytest.mark.parametrize("path", sorted(EXAMPLE.parent.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_configuration_that_ships_can_be_read(path: Path) -> None:
+    config = load_config(path)
+    # They are for a board that was provisioned; the complete one stands for itself.
+    assert path == EXAMPLE or config.map.path == Path("/var/lib/tilefix/maps/site/current")
+    assert path == EXAMPLE or config.record.path is not None
+
+
 def test_the_example_is_complete_and_holds_the_defaults() -> None:
     config = load_config(EXAMPLE)
     text = EXAMPLE.read_text()
