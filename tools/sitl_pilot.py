@@ -53,8 +53,8 @@ class Item:
 @dataclass
 class FlightLog:
     """What was heard, in time since the autopilot's boot unless named otherwise. `flags`: of EKF_STATUS_REPORT, with
-    its position variance; `modes`: custom_mode at each change; `texts`: (monotonic ns, severity, text); `clocks`: (since
-    boot, monotonic) when an ATTITUDE came.
+    its position variance; `modes`: custom_mode at each change; `texts`: (monotonic ns, severity, text); `clocks`:
+    (since boot, monotonic) when an ATTITUDE came.
     """
 
     truths: list[Truth] = field(default_factory=list)
