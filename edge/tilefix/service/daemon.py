@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tilefix.handover.handover import Handover, Turn
-from tilefix.handover.selection import Read, Request, Set
+from tilefix.handover.selection import Request
 from tilefix.links.commands import Command, Result, choice_of, command_of, hint_of
-from tilefix.links.messages import HealthState, Order, Severity
+from tilefix.links.messages import HealthState, Order
 from tilefix.links.vehicle import Vehicle
 from tilefix.localization.drift import MatchDrift
 from tilefix.ports import AutopilotLink, Clock, FrameSource
@@ -23,6 +23,7 @@ from tilefix.publishing.publisher import Decision, Publisher
 from tilefix.publishing.sender import Sender
 from tilefix.service.forecast import Forecast
 from tilefix.service.health import Health
+from tilefix.service.saying import Saying
 from tilefix.service.supervisor import Supervisor
 from tilefix.timing import MonotonicClock, StageTimer
 from tilefix.types import Fix, Frame, NoFix, Reason, VehicleState
@@ -39,7 +40,6 @@ _CAMERA_SILENCE_NS = 2_000_000_000
 _REPORT_NS = 60_000_000_000
 # A stopped service is silent at once; what still hangs in a picture is left behind.
 _JOIN_S = 1.5
-_DRIFT_NAME = "TF_MATCH"
 _SIGMA_NAME = "TF_SIGMA"
 _FAILED_TURNS = 100
 _MAX_ORDERS = 8
@@ -114,8 +114,7 @@ class Daemon:
         self.timer = timer or StageTimer(self._clock)
         self.health = Health()
         self.drift = MatchDrift()  # written by the worker
-        self._drift_told = False
-        self._untold = deque((Severity.WARNING, line) for line in warnings)
+        self._saying = Saying(link, warnings)
         # Guards the vehicle, the forecasts and the orders; held for moments, never while a frame is looked at.
         self._lock = threading.Lock()
         self._forecasts: deque[Forecast] = deque(maxlen=8)
@@ -146,8 +145,7 @@ class Daemon:
                     self._handover.hear(message)
             results = [self._obey(order) for order in orders]
             requests = self._hand_over(now_ns)
-        for request in requests:
-            self._request(request)
+        self._saying.ask(requests)
         for order, result in zip(orders, results, strict=True):
             _logger.info("order %d of %d/%d: %s", order.command, *order.sender, result.name.lower())
             self._link.answer(order, result)
@@ -158,17 +156,26 @@ class Daemon:
             self._publish_ns = max(due_ns + period_ns, now_ns)
             with self.timer.stage("publish"):
                 self._publish(now_ns)
-        self._tell_handover(now_ns)
+        if self._saying.heard:
+            with self._lock:
+                line = self._handover.next_line(now_ns)
+            self._saying.line(line)
         if self._heartbeat_ns is None or now_ns - self._heartbeat_ns >= _HEARTBEAT_NS:
             self._link.send_heartbeat(self._state(now_ns), self._handover.state.value)
             self._heartbeat_ns = now_ns
-            with self._lock:
-                self._untold.extend(self._sender.attend(self._vehicle, now_ns))
-                route = self._publisher.choice(self._vehicle).route
-                self._handover.attend(route, self._publisher.settings.gps_id, self._vehicle.autopilot)
-                figures = self._handover.figures()
-            self._tell_figures(figures, now_ns)
-            self._tell_drift(now_ns)
+            self._attend(now_ns)
+
+    def _attend(self, now_ns: int) -> None:
+        """What is due once a second beside the heartbeat."""
+        with self._lock:
+            self._saying.later(self._sender.attend(self._vehicle, now_ns))
+            route = self._publisher.choice(self._vehicle).route
+            self._handover.attend(route, self._publisher.settings.gps_id, self._vehicle.autopilot)
+            figures = self._handover.figures()
+        if self._sigma_m is not None:
+            figures.append((_SIGMA_NAME, self._sigma_m))
+        self._saying.figures(figures, now_ns)
+        self._saying.every_second(self.drift, now_ns)
 
     def _publish(self, now_ns: int) -> None:
         with self._lock:
@@ -181,44 +188,11 @@ class Daemon:
         if not self._may_publish:
             decision = Decision(None, "stopped by command")
         self.health.sent = self._sender.send(decision, now_ns, exposed_ns)
-        line = self._publisher.text(decision, now_ns) if self._link.system_id is not None else None
-        if line is not None:
-            _logger.info("%s", line[1])
-            self._link.send_text(*line)
-
-    def _tell_handover(self, now_ns: int) -> None:
-        """Sends a line of the hand-over, if one is due."""
-        if self._link.system_id is None:
-            return
-        with self._lock:
-            line = self._handover.next_line(now_ns)
-        if line is not None:
-            _logger.info("%s", line[1])
-            self._link.send_text(*line)
-
-    def _tell_figures(self, figures: Sequence[tuple[str, float]], now_ns: int) -> None:
-        """Sends how the hand-over stands, and how sure vision is."""
-        if self._sigma_m is not None:
-            self._link.send_value(_SIGMA_NAME, self._sigma_m, now_ns)
-        for name, value in figures:
-            self._link.send_value(name, value, now_ns)
+        if self._saying.heard:
+            self._saying.line(self._publisher.text(decision, now_ns))
 
     def _state(self, now_ns: int) -> HealthState:
         return self.health.state(now_ns, connected=self._vehicle.connected(now_ns))
-
-    def _tell_drift(self, now_ns: int) -> None:
-        """Sends how well pictures match, against the start, and one line of what is still to be told."""
-        drift = self.drift
-        if drift.settled:
-            self._link.send_value(_DRIFT_NAME, drift.share_of_start, now_ns)
-        if drift.low != self._drift_told:
-            self._drift_told = drift.low
-            severity, verb = (Severity.WARNING, "fell to") if drift.low else (Severity.INFO, "back at")
-            self._untold.append((severity, f"map matches {verb} {100.0 * drift.share_of_start:.0f} % of start"))
-        if self._untold and self._link.system_id is not None:
-            severity, line = self._untold.popleft()
-            _logger.warning("%s", line)
-            self._link.send_text(severity, f"tilefix: {line}")
 
     def _estimate(self, at_ns: int, now_ns: int) -> Fix | NoFix:
         """The newest forecast that begins by `at_ns` (the oldest, if none does) at that instant. When the newest
@@ -246,16 +220,6 @@ class Daemon:
         if turn.lost:
             self._lose(now_ns, turn)
         return turn.requests
-
-    def _request(self, request: Request) -> None:
-        if isinstance(request, Read):
-            self._link.request_parameter(request.name)
-        elif isinstance(request, Set):
-            _logger.warning("setting %s to %g", request.name, request.value)
-            self._link.set_parameter(request.name, request.value)
-        else:
-            _logger.warning("sending command %d %s", request.command, request.params)
-            self._link.send_command(request.command, *request.params)
 
     def _obey(self, order: Order) -> Result:
         """Does what a command asks for, if it is one for tilefix."""
@@ -394,8 +358,7 @@ class Daemon:
             self._supervisor.stopping()
             worker.join(_JOIN_S)
             self._frames.close()
-            for request in self._handover.release():
-                self._request(request)
+            self._saying.ask(self._handover.release())
             self._link.close()
             self.log_timing()
 
