@@ -127,6 +127,13 @@ def test_a_heartbeat_of_no_autopilot_says_nothing_even_from_its_address(plain: R
     assert plain.hear(plain.autopilot.heartbeat(kind, autopilot)) == []
 
 
+def test_noise_that_happens_to_be_a_heartbeat_is_no_vehicle() -> None:
+    rig = Rig()
+    noise = packet_of(mavlink.MAVLINK_MSG_ID_HEARTBEAT, bytes((1, 2, 3, 4, 2, 3, 7, 8, 212)), 231, 185)
+    assert rig.hear(noise) == []
+    assert rig.link.system_id is None
+
+
 def test_unsigned_forged_and_repeated_traffic_of_a_signed_vehicle_is_refused(secure: Rig) -> None:
     attitude = secure.autopilot.attitude(2000, yaw=1.0)
     assert secure.hear(attitude) == []

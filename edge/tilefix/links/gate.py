@@ -22,6 +22,7 @@ PEER_SILENCE_NS = 5 * _SECOND_NS
 MAX_PEERS = 8
 # A person or a script sends a command now and then; what comes faster is not asked for by either.
 ORDERS_PER_S = 10
+_PROTOCOL = 3  # what every heartbeat carries, by any version
 _HEARTBEAT = mavlink.MAVLINK_MSG_ID_HEARTBEAT
 COMMANDS = frozenset({mavlink.MAVLINK_MSG_ID_COMMAND_LONG, mavlink.MAVLINK_MSG_ID_COMMAND_INT})
 # Kinds of MAVLink system that send heartbeats but are no vehicle's autopilot.
@@ -149,4 +150,4 @@ class Gate:
 
 def _is_autopilot(heartbeat: Any, source: Source) -> bool:
     autopilot = heartbeat.autopilot != mavlink.MAV_AUTOPILOT_INVALID and heartbeat.type not in _NO_VEHICLES
-    return autopilot and source[0] != 0
+    return autopilot and source[0] != 0 and heartbeat.mavlink_version == _PROTOCOL
