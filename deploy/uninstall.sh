@@ -7,7 +7,7 @@ PROGRAM=uninstall
 OPT=/opt/tilefix ETC=/etc/tilefix STATE=/var/lib/tilefix
 RECORD=$STATE/provision/record
 
-on_running_system() { if [ -d /run/systemd/system ]; then act "$@"; fi; }
+on_running_system() { if [ -d /run/systemd/system ]; then act "$@" || warn "failed: $*"; fi; }
 
 # Read whole before it starts: it removes the folder that it lies in.
 main() {
