@@ -2,6 +2,7 @@
 
     python tools/evaluate_flights.py generate evaluation      maps and flight folders, in out/generated/evaluation
     python tools/evaluate_flights.py run evaluation           replays every flight with no hint, then reports
+    python tools/evaluate_flights.py run evaluation --without-heading
     python tools/evaluate_flights.py converge evaluation      starts over and over along every flight, then reports
     python tools/evaluate_flights.py report evaluation        tables and a picture of what was run
 
@@ -46,14 +47,19 @@ def generate(out: Path, name: str, table: Sequence[Sortie], jobs: int, model: st
 
 
 def replays(out: Path, table: Sequence[Sortie], jobs: int, frames: int | None, model: str | None, kind: str) -> None:
-    """Runs every flight of the table: `kind` runs (whole flights) or starts."""
+    """Runs every flight of the table: `kind` runs (whole flights), headless (the same without a heading) or starts."""
     with closing(open_embedder(model)) as embedder:
         for world in dict.fromkeys(one.world for one in table):
             open_map(out, world, embedder)  # built anew here for another model, not by two jobs at once
-    one_flight = run_flight if kind == "runs" else converge_flight
+    kinds: dict[str, Callable[..., Path]] = {
+        "runs": run_flight,
+        "headless": partial(run_flight, heading=False),
+        "starts": converge_flight,
+    }
+    one_flight = kinds[kind]
     tasks = [partial(one_flight, out, out / kind, one, frames, model) for one in table]
     for path in each(tasks, jobs):
-        if kind == "runs":
+        if kind != "starts":
             print(line_of(read_record(path)), flush=True)
         else:
             starts = read_starts(path)
@@ -76,9 +82,10 @@ def _one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def report(out: Path, table: Sequence[Sortie]) -> None:
-    """Writes and prints the tables of what was run of the set, and the picture."""
-    records = [read_record(path) for one in table if (path := out / "runs" / f"{one.name}.json").is_file()]
+def report(out: Path, table: Sequence[Sortie], *, heading: bool = True) -> None:
+    """Writes and prints the tables of what was run of the set, and the picture; `heading`: False for those without."""
+    kind = "runs" if heading else "headless"
+    records = [read_record(path) for one in table if (path := out / kind / f"{one.name}.json").is_file()]
     starts = [
         start for one in table if (path := out / "starts" / f"{one.name}.json").is_file() for start in read_starts(path)
     ]
@@ -91,11 +98,13 @@ def report(out: Path, table: Sequence[Sortie]) -> None:
         if len(states) > 1:
             text += "**The flights were replayed with different code, models or settings.**\n\n"
         text += f"{whole_table(records)}\n{flight_table(records)}"
-        files["flights.svg"] = picture(records)
-    if starts:
+        if heading:
+            files["flights.svg"] = picture(records)
+    if starts and heading:
         text += f"\n{convergence_table(starts)}"
-    write_results(out, {**files, "results.md": text})
-    print("\n" + text + f"\n{out / 'results.md'}")
+    name = "results.md" if heading else "headless.md"
+    write_results(out, {**files, name: text})
+    print("\n" + text + f"\n{out / name}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -112,10 +121,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif args.command == "generate":
             generate(out, args.set, table, args.jobs, args.model)
         else:
+            heading = not getattr(args, "without_heading", False)
             if args.command != "report":
-                kind = "runs" if args.command == "run" else "starts"
+                kind = "starts" if args.command == "converge" else "runs" if heading else "headless"
                 replays(out, table, args.jobs, args.frames, args.model, kind)
-            report(out, table)
+            report(out, table, heading=heading)
     except TilefixError as error:
         print(f"evaluate_flights: {error}", file=sys.stderr)
         return 2
@@ -139,6 +149,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--model", help="default: the one that ships")
         if name in ("generate", "run", "converge"):
             command.add_argument("--jobs", type=int, choices=range(1, 65), default=1, metavar="N")
+        if name in ("run", "report"):
+            command.add_argument("--without-heading", action="store_true", help="take the heading out of the logs")
         if name in ("run", "converge"):
             command.add_argument("--frames", type=int, help="the first so many of each flight")
     return parser

@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +75,20 @@ def _open(out: Path, sortie: Sortie, embedder: Embedder) -> tuple[Flight, MapPac
     return flight, package, Localizer(package, TileIndex.open(package), embedder, flight.camera, flight.mount)
 
 
-def run_flight(out: Path, results: Path, sortie: Sortie, frames: int | None, model: str | None) -> Path:
-    """Replays one flight with no hint and gives the JSON file of its record; one of the same state is kept."""
+def run_flight(
+    out: Path, results: Path, sortie: Sortie, frames: int | None, model: str | None, *, heading: bool = True
+) -> Path:
+    """Replays one flight with no hint and gives the JSON file of its record; one of the same state is kept. `heading`:
+    False to take it out of the log."""
     path = results / f"{sortie.name}.json"
     with contextlib.closing(open_embedder(model)) as embedder:
         state = state_of(embedder, frames)
         if _state(path) == state:
             return path
         flight, package, localizer = _open(out, sortie, embedder)
+        if not heading:
+            rows = (replace(row, state=replace(row.state, yaw_deg=None)) for row in flight.rows)
+            flight = replace(flight, rows=tuple(rows))
         done = replay(flight, localizer, package.frame, package.grid, MonotonicClock(), limit=frames)
     truth_m, truth_mps = true_motion(done.answers, package.frame)
     write_record(

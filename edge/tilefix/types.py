@@ -124,9 +124,10 @@ class Fix:
     """A position with an honest error: the belief at `at_ns`, in WGS84 degrees and local metres.
 
     `covariance_m2` is over (east, north). `velocity_*` comes from the camera's own motion, `None` before the
-    second frame. `turn_deg` is how much larger the true heading is than the stated one, `scale` the true height over
-    the stated one, as far as matches tell, with their standard deviations. `reason` says why the frame that led here
-    did not itself match, `None` when it did.
+    second frame. `turn_deg` is how much larger the true heading is than the stated one, `None` where none is stated,
+    `heading_deg` the heading with that taken out, clockwise from north, `scale` the true height over the stated one, as
+    far as matches tell, with their standard deviations. `reason` says why the frame that led here did not itself match,
+    `None` when it did.
     """
 
     at_ns: int
@@ -145,6 +146,8 @@ class Fix:
     turn_sigma_deg: float | None = None
     scale: float | None = None
     scale_sigma: float | None = None
+    heading_deg: float | None = None
+    heading_sigma_deg: float | None = None
 
     @property
     def sigma_m(self) -> float:

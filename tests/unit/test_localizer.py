@@ -300,12 +300,11 @@ def test_reset_forgets_the_place(package) -> None:
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"yaw_deg": None}, Reason.NO_HEADING),
         ({"agl_m": None}, Reason.NO_HEIGHT),
         ({"roll_deg": 50.0}, Reason.TILTED),
         ({"agl_m": 5.0}, Reason.OUT_OF_SCALE),
         ({"agl_m": 90000.0}, Reason.OUT_OF_SCALE),
-        ({"yaw_deg": math.nan}, Reason.NO_HEADING),
+        ({"pitch_deg": math.nan}, Reason.NO_ATTITUDE),
         ({"agl_m": math.inf}, Reason.NO_HEIGHT),
     ],
 )

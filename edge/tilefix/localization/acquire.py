@@ -25,6 +25,9 @@ EVERYWHERE_EACH = 4
 FEWEST_TILES = 64  # whose similarities tell what is usual
 NEAR_M = 1000.0  # a belief as wide as this has a place
 PEAK_LEVEL_PX = 2.5  # from a peak's middle to where it ends
+CLEAR_Z_SCORE = 12.0  # of a match that no wrong heading and place reach
+BETTER_BY = 1.5  # in z-score, than the heading supposed
+HELD = 0.5  # probability of a place that holds the belief
 UNSUPPORTED_FRAMES = 3  # without a match under assumed errors, then they are taken for wrong
 
 
@@ -50,6 +53,7 @@ class Acquisition:
         self._belief, self._settings = belief, settings
         self._searcher = Searcher(package.tile_centres_m, settings.search_budget_px)
         self._bank = Bank(settings)
+        self._circle = Bank(settings, any_heading=True)
         self._searches = 0
         self._unsupported = 0
 
@@ -57,6 +61,7 @@ class Acquisition:
         """The place was lost, or never known."""
         self._unsupported = 0
         self._bank.begin()
+        self._circle.begin()
 
     def tile_evidence(self, seen: Look, *, placed: bool) -> Float32Array:
         """Log ratio of every tile's descriptor; `placed`: the belief started from a hint or a fix."""
@@ -75,8 +80,9 @@ class Acquisition:
                     return evidence
         return tile_log_ratio(self._index.similarities(descriptor))
 
-    def search(self, seen: Look, tiles: Float32Array, new_ground: float) -> Found:
-        """Weighs the frame into the belief; settled when one place holds it and the picture agrees all over."""
+    def search(self, seen: Look, tiles: Float32Array, new_ground: float, *, any_heading: bool = False) -> Found:
+        """Weighs the frame into the belief; settled when one place holds it and the picture agrees all over.
+        `any_heading`: the heading may be any, not only one wrong by as much as the settings say."""
         belief = self._belief
         evidence = self._searcher.everywhere(seen.correlator, seen.template, seen.offset_m, belief, tiles)
         if not evidence.surfaces:
@@ -102,9 +108,15 @@ class Acquisition:
         mode = belief.mode(max(MODE_REACH_CELLS, math.ceil(wide_m / belief.cell_m)))
         reason = Reason.NO_MATCH if mode.nowhere > 0.5 else Reason.AMBIGUOUS  # nothing fits, or several places do
         if best is None or not self._fits(best):
-            return self._doubt_errors(seen, evidence.spread, reason)
+            return self._doubt_errors(seen, evidence.spread, reason, mode, any_heading=any_heading)
         self._unsupported = 0
         settled = self._settled(mode, best, there)
+        if any_heading and not settled and best.peak.z_score < CLEAR_Z_SCORE:
+            # Of all headings and places, several fit by chance: a better one may be among those not tried yet.
+            other = self._circle.propose(seen, belief, evidence.spread)
+            if other is not None and self._fits(other[0]) and other[0].peak.z_score > best.peak.z_score + BETTER_BY:
+                belief.reconsider()
+                return Found(*other, reason=reason)
         return Found(best, there, settled, reason=None if settled else reason)
 
     def _searched_z_score(
@@ -117,15 +129,17 @@ class Acquisition:
         plain = trial_at(seen, *place, spread, self._belief.cell_m, 0.0, 1.0, None)
         return best.plain_z_score if plain is None else min(plain.peak.z_score, best.plain_z_score)
 
-    def _doubt_errors(self, seen: Look, spread: float, reason: Reason) -> Found:
+    def _doubt_errors(self, seen: Look, spread: float, reason: Reason, mode: Mode, *, any_heading: bool) -> Found:
         """Nothing fits under the errors assumed: looks under others, and gives up those that do not help."""
         self._unsupported += 1
-        other = self._bank.propose(seen, self._belief, spread)
+        # The right heading is seldom come by: while a place holds the belief it is not given up for a few frames.
+        held = any_heading and mode.probability > HELD
+        other = None if held else (self._circle if any_heading else self._bank).propose(seen, self._belief, spread)
         if other is not None and self._fits(other[0]):
             self._unsupported = 0
             self._belief.reconsider()
             return Found(*other, reason=reason)
-        given_up = self._unsupported >= UNSUPPORTED_FRAMES
+        given_up = self._unsupported >= UNSUPPORTED_FRAMES and not held
         if given_up:
             self._unsupported = 0
         return Found(plain=given_up, reason=reason)

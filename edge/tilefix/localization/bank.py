@@ -28,6 +28,7 @@ MIN_SIDE_PX = 49  # of a template at the coarser level; smaller ones are searche
 PROPOSE_Z_SCORE = 5.0  # the best of a map with nothing to find reaches about that much
 PROPOSALS = 2  # a frame
 ERRORS_A_FRAME = 6
+TURNS_A_FRAME = 12  # of those of a whole circle
 FINER = ((-2.5, 1.0), (2.5, 1.0), (0.0, 1.0 / 1.033), (0.0, 1.033), (-1.25, 1.0), (1.25, 1.0))
 
 
@@ -39,8 +40,13 @@ class Errors:
     scale: float
 
 
-def errors_to_try(heading_error_deg: float, height_error: float) -> list[Errors]:
-    """Combinations that leave no error within the bounds further than half a step away, the likeliest first."""
+def errors_to_try(heading_error_deg: float, height_error: float, *, any_heading: bool = False) -> list[Errors]:
+    """Combinations that leave no error within the bounds further than half a step away, the likeliest first:
+    `any_heading`: every heading, all of them at the stated height first."""
+    if any_heading:
+        circle = errors_to_try(180.0, 0.0)
+        heights = errors_to_try(0.0, height_error)
+        return [Errors(turn.turn_deg, height.scale) for height in heights for turn in circle]
     # What half a step beyond the last covers need not be looked for; a circle closes.
     turns = math.ceil(min(heading_error_deg, 180.0) / TURN_STEP_DEG - 0.5)
     scales = math.ceil(math.log1p(height_error) / math.log(SCALE_STEP) - 0.5)
@@ -65,11 +71,14 @@ class _Proposal:
 
 
 class Bank:
-    """Goes through the errors, a few of them a frame. Keeps its place between frames, nothing else."""
+    """Goes through the errors, a few of them a frame. Keeps its place between frames, nothing else. `any_heading`: none
+    is known."""
 
-    def __init__(self, settings: LocalizerSettings) -> None:
-        self._settings = settings
-        self._table = errors_to_try(settings.heading_error_deg, settings.height_error)
+    def __init__(self, settings: LocalizerSettings, *, any_heading: bool = False) -> None:
+        self._table = errors_to_try(settings.heading_error_deg, settings.height_error, any_heading=any_heading)
+        # A circle is worth as much as the search for the frame itself.
+        self._a_frame = TURNS_A_FRAME if any_heading else ERRORS_A_FRAME
+        self._budget_px = settings.search_budget_px if any_heading else settings.search_budget_px // 2
         self._next = 0
 
     def begin(self) -> None:
@@ -83,9 +92,9 @@ class Bank:
         `spread`: of the scores that do not match, at the fine level.
         """
         proposals: list[_Proposal] = []
-        budget_px = self._settings.search_budget_px // 2
+        budget_px = self._budget_px
         tried = 0
-        while tried < min(ERRORS_A_FRAME, len(self._table)) and budget_px > 0:
+        while tried < min(self._a_frame, len(self._table)) and budget_px > 0:
             errors = self._table[self._next]
             self._next = (self._next + 1) % len(self._table)
             tried += 1

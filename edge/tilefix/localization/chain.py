@@ -39,6 +39,11 @@ class Chain:
         self._disbelieved = 0
         self._before: Look | None = None
 
+    @property
+    def shown(self) -> Look | None:
+        """The view of the frame before; `None` where it showed nothing."""
+        return self._before
+
     def show(self, seen: Look) -> None:
         """Takes this view of the present frame for measuring the next motion."""
         self._before = seen

@@ -20,14 +20,14 @@ from tilefix.localization.belief import Belief
 from tilefix.localization.chain import Chain, Step
 from tilefix.localization.fine import refined
 from tilefix.localization.follow import Follower
-from tilefix.localization.gates import FrozenGate
 from tilefix.localization.ground import Place
-from tilefix.localization.look import Look, Looker
+from tilefix.localization.look import Look
 from tilefix.localization.register import Peak
 from tilefix.localization.search import gather
 from tilefix.localization.settings import LocalizerSettings
 from tilefix.localization.track import MapOffset
 from tilefix.localization.trial import Trial
+from tilefix.localization.viewing import Viewing
 from tilefix.maps.package import MapPackage
 from tilefix.maps.tileindex import TileIndex
 from tilefix.ports import Embedder
@@ -71,9 +71,7 @@ class Localizer:
     ) -> None:
         self._package = package
         self._settings = settings or LocalizerSettings()
-        self._camera = camera
-        self._frozen = FrozenGate()
-        self._looker = Looker(package, camera, mount, self._settings)
+        self._viewing = Viewing(package, camera, mount, self._settings)
         gsd = package.grid.gsd_m
         span = max(package.grid.width_px, package.grid.height_px) * gsd
         # Cells of six map pixels, coarser on a map so large that a million cells would not cover it.
@@ -91,7 +89,6 @@ class Localizer:
         self._frame_s = 0.0
         self._bias_sigma_m = 0.0
         self._doubted = 0  # fine matches in a row that lay where the motion did not lead
-        self._turn_deg, self._scale = 0.0, 1.0
         self._has_prior = False
         self._reason: Reason | None = Reason.NO_FRAME
 
@@ -127,10 +124,9 @@ class Localizer:
             return NoFix(self._chain.at_ns, Reason.STALE_FRAME)
         self._frame_s = 0.0 if self._chain.at_ns is None else (frame.captured_ns - self._chain.at_ns) / 1e9
         with stage("rectify"):
-            seen = self._looker.look(frame, state, self._turn_deg, self._scale, self._believed(frame.captured_ns))
-            frozen = self._frozen_camera(frame, state)
-            if frozen is not None and not isinstance(seen, Reason):
-                seen = frozen
+            seen, state = self._viewing.look(
+                frame, state, self._chain.shown, self._frame_s, self._believed(frame.captured_ns)
+            )
         with stage("track"):
             if isinstance(seen, Reason):
                 self._carry(self._chain.move_blind(frame.captured_ns, state))
@@ -139,7 +135,7 @@ class Localizer:
         if isinstance(seen, Reason):
             self._reason = seen
             if seen is Reason.OUT_OF_SCALE and self._offset is None:
-                self._scale = 1.0  # it may be what was thought to be wrong with the height that is
+                self._viewing.scale = 1.0  # it may be what was thought to be wrong with the height that is
         elif self._offset is None or self._match_age_s(frame.captured_ns) > self._settings.research_after_s:
             with stage("embed"):
                 tiles = self._acquisition.tile_evidence(seen, placed=self._has_prior)
@@ -155,10 +151,6 @@ class Localizer:
         elif seen is Reason.FROZEN_CAMERA:
             self._chain.broken = True
         return self.predict(frame.captured_ns)
-
-    def _frozen_camera(self, frame: Frame, state: VehicleState) -> Reason | None:
-        """To be asked of every frame: it compares each with the one before."""
-        return self._frozen.refusal(frame.image, state, self._camera.fx * frame.image.shape[1] / self._camera.width)
 
     def _place(self, offset: MapOffset) -> tuple[float, float]:
         """East and north of the tracked vehicle: the odometry, moved onto the map."""
@@ -194,10 +186,14 @@ class Localizer:
     def _carry(self, step: Step) -> None:
         """Takes what is believed along with the vehicle."""
         places = [place for place in (self._offset, self._lost) if place is not None]
-        if step.unknown_m:
-            self._belief.move_unknown(step.unknown_m)
+        unknown_m = step.unknown_m
+        if self._viewing.blind_heading and self._offset is None:
+            # Of a way whose direction is not known the next step goes on as this one: that adds up.
+            unknown_m = max(unknown_m, 2.0 * math.hypot(step.east_m, step.north_m))
+        if unknown_m:
+            self._belief.move_unknown(unknown_m)
             for place in places:
-                place.jump(step.unknown_m)
+                place.jump(unknown_m)
             return
         self._since_match_m += math.hypot(step.east_m, step.north_m)
         self._belief.move(step.east_m, step.north_m, step.sigma_m)
@@ -208,13 +204,17 @@ class Localizer:
 
     def _acquire(self, seen: Look, tiles: Float32Array) -> Reason | None:
         """Searches the whole map; takes up tracking when the place is settled."""
-        found = self._acquisition.search(seen, tiles, self._take_new_ground())
+        found = self._acquisition.search(
+            seen, tiles, self._take_new_ground(), any_heading=self._viewing.heading.unknown
+        )
         match = found.match
         # While a place is coasted on, what was known of heading and height there holds until another is settled.
         placed = self._offset is not None
         if match is None:
-            if found.plain and not placed and (self._turn_deg, self._scale) != (0.0, 1.0):
-                self._assume(seen, 0.0, 1.0)
+            if found.plain and not placed:
+                errors = self._viewing.give_up()
+                if errors != (self._viewing.turn_deg, self._viewing.scale):
+                    self._assume(seen, *errors)
             return found.reason
         # Over terrain, the picture as it looks from that place.
         there = found.there or seen
@@ -223,6 +223,7 @@ class Localizer:
             seen = there
             self._chain.show(there)
         if not placed or (found.settled and not contradicted):
+            self._viewing.supposed = True
             self._correct(seen, match.turn_deg, match.scale)
         if contradicted:
             return Reason.IMPLAUSIBLE_JUMP
@@ -258,8 +259,9 @@ class Localizer:
 
     def _assume(self, seen: Look, turn_deg: float, scale: float) -> None:
         """Looks under these errors from here on, this frame included as far as the next one's motion needs it."""
-        self._turn_deg, self._scale = wrapped_deg(turn_deg), scale
+        self._viewing.assume(turn_deg, scale)
         self._chain.show(seen.under(turn_deg - seen.turn_deg, scale / seen.scale))
+        self._odometry.turn(turn_deg - seen.turn_deg)
 
     def _anchor(self, seen: Look, match: Trial) -> None:
         """Takes up tracking at a match."""
@@ -277,7 +279,10 @@ class Localizer:
         self._chain.broken = False
         self._lost, self._elsewhere_m, self._since_match_m = None, 0.0, 0.0
         self._matched_ns = self._chain.moved_ns = seen.at_ns
-        self._bias_sigma_m = seen.bias_sigma_m
+        self._viewing.matched(self._follower.turn_sigma_deg)
+        # What is seen aside of the point below shifts that point as the heading turns.
+        aside_m = math.hypot(*seen.offset_m) * math.radians(self._viewing.carried_sigma_deg)
+        self._bias_sigma_m = math.hypot(seen.bias_sigma_m, aside_m)
 
     # Still there?
 
@@ -305,11 +310,7 @@ class Localizer:
         self._follower.matched(match.peak)
         self._matched(seen)
         if probe and not jumped:
-            turn_deg, scale = self._follower.probe(seen, match.peak)
-            self._turn_deg = wrapped_deg(self._turn_deg + turn_deg)
-            self._scale *= scale
-        bound = 1.0 + 2.0 * self._settings.height_error
-        self._scale = max(1.0 / bound, min(bound, self._scale))
+            self._viewing.follow(*self._follower.probe(seen, match.peak))
         # Tracking leaves time to get ready for the day that the place is lost.
         seen.correlator.warm(seen.template)
         return None
@@ -368,7 +369,8 @@ class Localizer:
             return NoFix(at_ns, reason or Reason.NO_MATCH)
         tight = age_s <= FIX_MAX_MATCH_AGE_S and whole.sigma_major <= self._fix_sigma_m
         lat_deg, lon_deg = self._package.frame.to_geodetic(east_m, north_m)
-        moving = self._odometry.has_velocity
+        moving, viewing = self._odometry.has_velocity, self._viewing
+        carried = viewing.heading.carried
         velocity = self._odometry.velocity_mps
         return Fix(
             at_ns=at_ns,
@@ -383,13 +385,10 @@ class Localizer:
             velocity_north_mps=velocity[1] if moving else None,
             velocity_covariance=self._odometry.velocity_covariance() if moving else None,
             reason=reason,
-            turn_deg=self._turn_deg,
-            turn_sigma_deg=self._follower.turn_sigma_deg,
-            scale=self._scale,
+            turn_deg=None if carried else viewing.turn_deg,
+            turn_sigma_deg=None if carried else self._follower.turn_sigma_deg,
+            heading_deg=viewing.heading_deg,
+            heading_sigma_deg=viewing.heading.sigma_deg if carried else self._follower.turn_sigma_deg,
+            scale=viewing.scale,
             scale_sigma=self._follower.scale_sigma,
         )
-
-
-def wrapped_deg(angle_deg: float) -> float:
-    """The same direction within -180 to 180 degrees."""
-    return (angle_deg + 180.0) % 360.0 - 180.0

@@ -43,31 +43,21 @@ def motion_between(before: Placed, after: Placed, reach_m: float) -> Motion | No
 
     `reach_m`: the longest movement looked for.
     """
-    if not math.isclose(before.gsd_m, after.gsd_m, rel_tol=1e-6):
+    surface = _moved(before, after, reach_m)
+    if surface is None:
         return None
-    gsd_m, size, size_before = after.gsd_m, after.template.size_px, before.template.size_px
-    reach = min(max(MIN_REACH_PX, math.ceil(reach_m / gsd_m)), size // 2)
-    places = 2 * reach + 1
-    # Of the later patch's corner from the earlier one's, when they lie centre on centre.
-    corner = (size_before - size) // 2
-    # In a circular correlation no place falls on another as soon as the transform holds half of either patch and the
-    # reach. Without zeros all around, the earlier patch's spectra are those that it had as the later one.
-    side = fft_length(max((size_before + size) // 2 + reach, size_before, size))
-    shape, lead = (side, side), (corner - reach, corner - reach)
-    values = correlate(before.template.as_ground(shape), after.template, shape, (places, places), MIN_OVERLAP, lead)
-    if not np.isfinite(values).any():
-        return None
+    values = surface.values
+    places = values.shape[0]
     row, column = divmod(int(np.nanargmax(values)), places)
     if row in (0, places - 1) or column in (0, places - 1):
         return None
-    # Element (reach, reach) is no movement.
-    level = Grid(-(reach + 0.5) * gsd_m, (reach + 0.5) * gsd_m, gsd_m, places, places)
-    surface = Surface(values, 0, 0, level)
     peak = refine_peak(surface, row, column, background_spread(values))
     if peak.correlation < MIN_CORRELATION or peak.z_score < MIN_Z_SCORE:
         return None
     east_m, north_m = _summit(surface, row, column) or (peak.east_m, peak.north_m)
-    return Motion(before.east_m + east_m - after.east_m, before.north_m + north_m - after.north_m, SIGMA_PX * gsd_m)
+    return Motion(
+        before.east_m + east_m - after.east_m, before.north_m + north_m - after.north_m, SIGMA_PX * after.gsd_m
+    )
 
 
 def _summit(surface: Surface, row: int, column: int) -> tuple[float, float] | None:
@@ -85,3 +75,30 @@ def _summit(surface: Surface, row: int, column: int) -> tuple[float, float] | No
     total = weight.sum()
     aside, down = float(weight.sum(axis=0) @ steps / total), float(weight.sum(axis=1) @ steps / total)
     return surface.level.to_local(column + aside, row + down)
+
+
+def likeness(before: Placed, after: Placed, reach_m: float) -> float:
+    """The best correlation of two patches within a movement of `reach_m`; -1 where there is none."""
+    surface = _moved(before, after, reach_m)
+    return -1.0 if surface is None else float(np.nanmax(surface.values))
+
+
+def _moved(before: Placed, after: Placed, reach_m: float) -> Surface | None:
+    """Correlation over movements of the later patch; `None` when they differ in sampling or overlap nowhere."""
+    if not math.isclose(before.gsd_m, after.gsd_m, rel_tol=1e-6):
+        return None
+    gsd_m, size, size_before = after.gsd_m, after.template.size_px, before.template.size_px
+    reach = min(max(MIN_REACH_PX, math.ceil(reach_m / gsd_m)), size // 2)
+    places = 2 * reach + 1
+    # Of the later patch's corner from the earlier one's, when they lie centre on centre.
+    corner = (size_before - size) // 2
+    # In a circular correlation no place falls on another as soon as the transform holds half of either patch and the
+    # reach. Without zeros all around, the earlier patch's spectra are those that it had as the later one.
+    side = fft_length(max((size_before + size) // 2 + reach, size_before, size))
+    shape, lead = (side, side), (corner - reach, corner - reach)
+    values = correlate(before.template.as_ground(shape), after.template, shape, (places, places), MIN_OVERLAP, lead)
+    if not np.isfinite(values).any():
+        return None
+    # Element (reach, reach) is no movement.
+    level = Grid(-(reach + 0.5) * gsd_m, (reach + 0.5) * gsd_m, gsd_m, places, places)
+    return Surface(values, 0, 0, level)

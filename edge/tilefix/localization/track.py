@@ -93,6 +93,13 @@ class Odometry:
     def _white_m2(self, attitude_sigma_m: float) -> float:
         return min(self._attitude_share, 1.0) * attitude_sigma_m**2
 
+    def turn(self, turn_deg: float) -> None:
+        """The heading that motions were measured under was too small by that: the velocity turns clockwise."""
+        c, s = np.cos(np.radians(turn_deg)), np.sin(np.radians(turn_deg))
+        whole = np.kron(np.diag([0.0, 1.0]), np.array([[c, s], [-s, c]])) + np.diag([1.0, 1.0, 0.0, 0.0])
+        self._state = whole @ self._state
+        self._covariance = whole @ self._covariance @ whole.T
+
     def doubt(self) -> None:
         """Forgets the velocity: what the camera shows contradicts it."""
         self._covariance[2:, 2:] = 900.0 * np.eye(2)
