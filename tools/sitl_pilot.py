@@ -81,7 +81,7 @@ class Pilot:
     def __init__(self, peer: Peer, clock: Clock, alive: Callable[[], bool] = lambda: True) -> None:
         self._peer, self._clock, self._alive = peer, clock, alive
         self._track = TruthTrack()
-        self._pending: list[Heard] = []
+        self._reboots = 0
         self.log = FlightLog()
         self.truth: Truth | None = None
         self.ekf_flags = 0
@@ -99,6 +99,11 @@ class Pilot:
         if not self._alive():
             raise LinkError("SITL or tilefix ended in flight", mend="see the logs in the report's folder")
         heard = self._peer.poll()
+        if self._peer.reboots != self._reboots:
+            # Times since boot begin anew: what was noted before cannot stand beside what comes.
+            self._reboots = self._peer.reboots
+            self.log = FlightLog(texts=self.log.texts)
+            self.truth, self.ekf_flags, self.fixes = None, 0, {1: 0, 2: 0}
         for one in heard:
             self._note(one)
         return heard

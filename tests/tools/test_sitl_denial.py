@@ -437,6 +437,18 @@ def test_a_vehicle_that_never_arms_ends_the_flight_with_its_reasons(quick) -> No
     assert "armed" not in marks.at_ns
 
 
+def test_after_a_reboot_notes_begin_anew_but_for_the_texts(quick) -> None:
+    vehicle = FakeVehicle(quick)
+    pilot = sitl_pilot.Pilot(vehicle, quick)
+    vehicle._say(mavlink.MAVLink_statustext_message(2, b"before"))
+    pilot.wait(2.0)
+    assert len(pilot.log.truths) > 10
+    vehicle.reboots += 1
+    pilot.listen()
+    assert len(pilot.log.truths) == 1
+    assert [text for _, _, text in pilot.log.texts] == ["before"]
+
+
 def test_a_mission_of_a_plane_ends_with_a_landing() -> None:
     rig = FakeRig(FakeVehicle(ManualClock()), "plane")
     commands = [item.command for item in sitl_flight.square(rig, sitl_flight.FlightPlan())]
