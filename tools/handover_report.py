@@ -159,8 +159,8 @@ def _curves(
         path = " ".join(f"{x(value):.1f},{y(share):.1f}" for value, share in points)
         parts.append(f'<polyline points="{path}" style="fill:none;stroke-width:2;{shade}"/>')
         at = _FLOOR + 42
-        across = left + (number % 4) * (right - left) / 4.0
-        below = at + 18 * (number // 4)
+        across = left + (number % 2) * (right - left) / 2.0
+        below = at + 17 * (number // 2)
         parts.append(f'<line x1="{across:.0f}" x2="{across + 16:.0f}" y1="{below - 4}" y2="{below - 4}" '
                      f'style="stroke-width:2;{shade}"/>')  # fmt: skip
         parts.append(f'<text x="{across + 20:.0f}" y="{below}">{name}</text>')

@@ -167,10 +167,12 @@ def test_vision_that_jumps_loses_its_credit_and_is_called_biased_not_gnss() -> N
 def test_vision_that_is_biased_at_the_loss_is_sent_with_that_much_more_error() -> None:
     flight = Flight()
     flight.fly(40.0, bias_m=15.0)
-    flight.fly(2.0, gnss=False, bias_m=15.0)
     estimate = fix(flight.now_s, 0.0, 15.0)
+    while_scored = flight.handover.widened(estimate)
+    flight.fly(2.0, gnss=False, bias_m=15.0)
     wide = flight.handover.widened(estimate)
     assert isinstance(wide, Fix)
+    assert wide == while_scored
     assert wide.sigma_m == pytest.approx(15.1, abs=0.8)
     assert (wide.lat_deg, wide.lon_deg) == (estimate.lat_deg, estimate.lon_deg)
     refusal = NoFix(0, Reason.NO_MATCH)

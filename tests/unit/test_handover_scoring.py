@@ -11,7 +11,7 @@ import pytest
 from support.handovers import LAT_DEG, M_PER_DEG, SPEED_MPS, S, fix, receiver
 from tilefix.handover.compare import Comparer, Comparison, apart_m
 from tilefix.handover.judge import Judge
-from tilefix.handover.scoring import BIAS_M, OVERCONFIDENT, ShadowScore, Verdict
+from tilefix.handover.scoring import BIAS_M, OVERCONFIDENT, Calibration, ShadowScore, Verdict
 from tilefix.handover.spoofing import SpoofWatch
 from tilefix.types import Covariance, FixKind, NoFix, Reason
 
@@ -148,6 +148,22 @@ def test_comparisons_out_of_order_or_too_close_count_once() -> None:
     for at_ns in (10 * S, 10 * S, 9 * S, 10 * S + 1000):
         score.add(dataclasses.replace(one, at_ns=at_ns))
     assert score.score.count == 1
+
+
+def _calibrated(off_m: float, seconds: int) -> float:
+    calibration = Calibration()
+    for k in range(seconds + 1):
+        calibration.note(Comparison(k * S, off_m, 0.0, Covariance(4.0, 0.0, 4.0), Covariance(1.0, 0.0, 1.0)))
+    return calibration.stretch
+
+
+def test_calibration_learns_over_minutes_and_within_bounds() -> None:
+    # 25 / 5 is the squared distance, 2.5 times what it should be: half of the way after as much as the prior.
+    assert _calibrated(5.0, 20) == pytest.approx(1.0 + 1.5 * 0.5, abs=0.05)
+    assert _calibrated(5.0, 600) == pytest.approx(2.5, abs=0.15)
+    assert _calibrated(0.1, 600) == 1.0
+    assert _calibrated(50.0, 600) == Calibration.MOST
+    assert _calibrated(5.0, 0) == 1.0
 
 
 def _watched(*pulls_m: float, every_s: float = 0.5, **more: float) -> SpoofWatch:

@@ -31,6 +31,7 @@ from tilefix.links.reports import Route
 from tilefix.types import Covariance, Fix, NoFix
 
 _MAX_WIDENING = 16.0  # of variances
+_DOUBTED = (Verdict.BIASED, Verdict.OVERCONFIDENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ class Handover:
     def _change(self, *, lost: bool) -> None:
         if self.state is State.SHADOW:
             self._widening = None
-        elif lost and self.judge.score.verdict in (Verdict.BIASED, Verdict.OVERCONFIDENT):
+        elif lost and self.judge.score.verdict in _DOUBTED:
             self._widening = self.judge.score
         comparison = self.judge.comparison
         self._announcer.state(self.state, self.cause, None if comparison is None else comparison.distance_m)
@@ -187,10 +188,10 @@ class Handover:
         return requests
 
     def widened(self, estimate: Fix | NoFix) -> Fix | NoFix:
-        """The estimate with the error that vision was seen to have when GNSS was lost: what it is off by on top of
-        what it states. Its place stays: a bias against GNSS may be GNSS's."""
-        score = self._widening
-        if score is None or isinstance(estimate, NoFix):
+        """The estimate with the error that vision is seen to have, or was when GNSS was lost: what it is off by on top
+        of what it states. Its place stays: a bias against GNSS may be GNSS's."""
+        score = self.judge.score if self.state in (State.SHADOW, State.VETOED) else self._widening
+        if score is None or score.verdict not in _DOUBTED or isinstance(estimate, NoFix):
             return estimate
         stretch = min(score.stretch**2, _MAX_WIDENING) if score.verdict is Verdict.OVERCONFIDENT else 1.0
         east_m, north_m = score.bias_east_m, score.bias_north_m

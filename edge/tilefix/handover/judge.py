@@ -12,7 +12,7 @@ import math
 from collections import deque
 
 from tilefix.handover.compare import Comparer, Comparison, apart_m
-from tilefix.handover.scoring import Score, ShadowScore, Verdict
+from tilefix.handover.scoring import Calibration, Score, ShadowScore, Verdict
 from tilefix.handover.settings import HandoverSettings
 from tilefix.handover.spoofing import SpoofWatch
 from tilefix.links.messages import GnssReceiver
@@ -26,7 +26,6 @@ _FRESH_NS = 2_500_000_000
 # Of 4600 pairs on generated flights the worst was 4.7 m off within half a second; velocities lag in turns.
 VISION_JUMP_M, _LAG_MPS = 6.0, 4.0
 _BROKEN_OFF_NS = 20_000_000_000  # without a fix for so long what comes next may be another place
-_MAX_STRETCH = 4.0  # of vision's variances, by what it was seen to be wrong in this flight
 
 
 class Judge:
@@ -40,7 +39,7 @@ class Judge:
         self._answers: deque[tuple[int, bool]] = deque()
         self._fix: Fix | None = None
         self._credit = False
-        self._stretch = 1.0
+        self._calibration = Calibration()
         self._compared_ns: int | None = None
         self.comparison: Comparison | None = None
 
@@ -50,7 +49,8 @@ class Judge:
 
     def distrust(self) -> None:
         """Takes vision's credit away: its belief was made anew."""
-        self._fix, self._credit, self._stretch = None, False, 1.0
+        self._fix, self._credit = None, False
+        self._calibration = Calibration()
         self._shadow.clear()
         self._watch.clear()
 
@@ -68,13 +68,12 @@ class Judge:
         if self.comparison is None:
             return
         self._compared_ns = estimate.at_ns
-        self._watch.add(self.comparison, self._stretch)
+        self._watch.add(self.comparison, self._calibration.stretch)
         if gnss_good and not (self._watch.alarmed and self._credit):
             score = self._shadow.add(self.comparison)
-            if score.verdict is Verdict.CONSISTENT:
-                self._credit = True
-                if self._watch.level == 0.0:
-                    self._stretch = min(max(score.stretch**2, 1.0), _MAX_STRETCH)
+            self._credit = self._credit or score.verdict is Verdict.CONSISTENT
+            if self._credit and self._watch.level == 0.0:
+                self._calibration.note(self.comparison)
 
     def _jumped(self, fix: Fix) -> bool:
         before = self._fix
@@ -109,11 +108,6 @@ class Judge:
     def credit(self) -> bool:
         """True once vision agreed with good GNSS, until its fixes jump or break off."""
         return self._credit
-
-    @property
-    def stretch(self) -> float:
-        """How many times larger than stated vision's variances were when it was scored, 1 to 4."""
-        return self._stretch
 
     def steady(self, now_ns: int) -> bool:
         """True while sure fixes come: most answers of the last seconds are fixes, the newest of them fresh."""

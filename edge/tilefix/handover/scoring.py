@@ -114,3 +114,30 @@ class ShadowScore:
             verdict, seconds, len(kept), float(median_m), float(p95_m), float(bias[0]), float(bias[1]), sigmas,
             stretch, (within[0], within[1], within[2]),
         )  # fmt: skip
+
+
+class Calibration:
+    """How many times larger than stated vision's variances are, over the minutes of a flight: a window holds too few
+    independent errors to tell. Begins at 1, which counts as much as `PRIOR_S` of comparisons."""
+
+    PRIOR_S, MEMORY_S = 20.0, 300.0
+    MOST = 4.0
+
+    def __init__(self) -> None:
+        self._mean = 1.0
+        self._seconds = 0.0
+        self._at_ns: int | None = None
+
+    def note(self, comparison: Comparison) -> None:
+        """Takes in a comparison with good GNSS."""
+        since_s = 0.0 if self._at_ns is None else (comparison.at_ns - self._at_ns) / 1e9
+        self._at_ns = comparison.at_ns
+        weight_s = min(max(since_s, 0.0), 1.0)
+        self._seconds = min(self._seconds + weight_s, self.MEMORY_S)
+        ratio = min(comparison.distance2(), _CAPPED) / 2.0
+        self._mean += (ratio - self._mean) * weight_s / (self._seconds + self.PRIOR_S)
+
+    @property
+    def stretch(self) -> float:
+        """Of variances, 1 to `MOST`: vision that errs less than stated is not taken for better than it says."""
+        return min(max(self._mean, 1.0), self.MOST)
