@@ -20,6 +20,7 @@ CANARY_M = 15.0
 _SPOOF_STEP_S = 0.5
 _METRES_PER_DEG = math.pi * 6_371_000.0 / 180.0
 _BOOT_S, _ARM_S = 90.0, 120.0
+_GNSS_SETTLES_S = 8.0  # from its return until the EKF may be told to go by it
 _JUMP_ITEM = mavlink.MAV_CMD_DO_JUMP
 _WAYPOINT = mavlink.MAV_CMD_NAV_WAYPOINT
 
@@ -49,15 +50,25 @@ class Marks:
     failure: str | None = None
 
 
-def extra_parameters(vehicle: str, above_m: float, wind_mps: float) -> list[str]:
-    """Parameters beside the model's own: a second receiver that tilefix speaks for, wind, and how it flies. Names of
-    both 4.5 and later; a firmware leaves out what it does not know."""
-    lines = [
-        "GPS2_TYPE 14", "GPS_TYPE2 14",  # since 4.6, and before
-        # Not more than the real receiver's own delay: the EKF's buffer is made for that one when it starts.
-        "GPS2_DELAY_MS 100", "GPS_DELAY_MS2 100",
-        "SIM_TERRAIN 0", f"SIM_WIND_SPD {wind_mps:g}", "SIM_WIND_DIR 230",
-    ]  # fmt: skip
+# What each route asks for, beside the model's own parameters; see docs/autopilots.md.
+_RECEIVER = (
+    "GPS2_TYPE 14", "GPS_TYPE2 14",  # since 4.6, and before
+    # Not more than the real receiver's own delay: the EKF's buffer is made for that one when it starts.
+    "GPS2_DELAY_MS 100", "GPS_DELAY_MS2 100",
+)  # fmt: skip
+_EXTERNAL = (
+    "VISO_TYPE 1", "EK3_SRC2_POSXY 6", "EK3_SRC2_VELXY 0", "EK3_SRC2_POSZ 1", "EK3_SRC2_VELZ 0", "EK3_SRC2_YAW 1",
+    "EK3_SRC_OPTIONS 0",
+)  # fmt: skip
+_ROUTES = {"auto": _RECEIVER, "gps_input": _RECEIVER, "vision": _EXTERNAL, "odometry": _EXTERNAL}
+# These are used only while their set of sources is selected, which the pilot does.
+_SELECTED = ("vision", "odometry")
+
+
+def extra_parameters(vehicle: str, route: str, above_m: float, wind_mps: float) -> list[str]:
+    """Parameters beside the model's own: what the route asks for, wind, and how it flies. Names of both 4.5 and later:
+    a firmware leaves out what it does not know."""
+    lines = [*_ROUTES.get(route, ()), "SIM_TERRAIN 0", f"SIM_WIND_SPD {wind_mps:g}", "SIM_WIND_DIR 230"]
     if vehicle == COPTER.name:
         return [*lines, "WPNAV_SPEED 700", "WPNAV_SPEED_UP 500", "WPNAV_SPEED_DN 300", "LAND_SPEED_HIGH 300",
                 f"RTL_ALT {100.0 * above_m:g}", "AUTO_OPTIONS 3"]  # fmt: skip
@@ -127,8 +138,10 @@ class Flight:
             pilot.until(lambda: self._rig.reboots > before, _BOOT_S, "the autopilot is back")
         pilot.upload(square(self._rig, self._plan))
         pilot.until(lambda: self._rig.heard_tilefix(), _BOOT_S, "tilefix speaks")
-        healthy = mavlink.EKF_POS_HORIZ_ABS
-        pilot.until(lambda: bool(pilot.ekf_flags & healthy) and pilot.fixes[2] >= 3, _ARM_S, "both receivers")
+        healthy, second = mavlink.EKF_POS_HORIZ_ABS, self._rig.plan.route in ("auto", "gps_input")
+        ready = lambda: bool(pilot.ekf_flags & healthy) and (pilot.fixes[2] >= 3 or not second)  # noqa: E731
+        pilot.until(ready, _ARM_S, "the position, and the second receiver")
+        self._rig.relay.origin = pilot.origin
         self._mark("ready")
 
     def _gnss_names(self) -> tuple[str, float, float, str]:
@@ -173,6 +186,8 @@ class Flight:
     def _deny(self) -> None:
         pilot, plan = self._pilot, self._plan
         name, lost, back, _ = self.gnss
+        self._rig.relay.origin = pilot.origin
+        self._select(2)
         self._mark("denied")
         if not pilot.set_parameter(name, lost):
             raise LinkError(f"{name} was not taken", mend="see sitl.log")
@@ -183,6 +198,15 @@ class Flight:
         self._mark("restored")
         if not pilot.set_parameter(name, back):
             raise LinkError(f"{name} was not taken", mend="see sitl.log")
+        pilot.wait(_GNSS_SETTLES_S)
+        self._select(1)
+
+    def _select(self, sources: int) -> None:
+        """Selects a set of the EKF's sources, where the route needs that."""
+        if self._rig.plan.route in _SELECTED:
+            result = self._pilot.command(mavlink.MAV_CMD_SET_EKF_SOURCE_SET, sources)
+            if result != mavlink.MAV_RESULT_ACCEPTED:
+                raise LinkError(f"set {sources} of sources refused with {result}", mend="see EK3_SRC2_POSXY")
 
     def _disturb(self) -> float:
         """Injects the fault that happens in flight; gives the seconds it took."""

@@ -22,6 +22,7 @@ _STREAMS = {
     mavlink.MAVLINK_MSG_ID_GPS_RAW_INT: 2.0,
     mavlink.MAVLINK_MSG_ID_GPS2_RAW: 2.0,
     mavlink.MAVLINK_MSG_ID_MISSION_CURRENT: 1.0,
+    mavlink.MAVLINK_MSG_ID_GPS_GLOBAL_ORIGIN: 0.2,
 }
 _TURN_S = 0.005
 _ANSWER_S = 1.5
@@ -86,6 +87,7 @@ class Pilot:
         self.truth: Truth | None = None
         self.ekf_flags = 0
         self.fixes = {1: 0, 2: 0}
+        self.origin: tuple[float, float] | None = None
 
     @staticmethod
     def streams() -> dict[int, float]:
@@ -133,6 +135,8 @@ class Pilot:
             log.texts.append((heard.at_ns, message.severity, message.text))
         elif kind in ("GPS_RAW_INT", "GPS2_RAW"):
             self.fixes[1 if kind == "GPS_RAW_INT" else 2] = message.fix_type
+        elif kind == "GPS_GLOBAL_ORIGIN":
+            self.origin = message.latitude / 1e7, message.longitude / 1e7
         elif kind == "MISSION_CURRENT" and (not log.items or log.items[-1][1] != message.seq):
             log.items.append((now_ns, message.seq))
 

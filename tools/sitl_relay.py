@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from dataclasses import dataclass, field
 from typing import Any
+
+from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
 from tilefix.links.dialect import KNOWN, message_of
 from tilefix.links.packets import Framer
@@ -13,6 +16,7 @@ from tilefix.links.transport import Address, Transport
 from tilefix.ports import Clock
 
 _TURN_S = 0.002
+_METRES_PER_DEG = math.pi * 6_371_000.0 / 180.0  # of a sphere: within 0.3 % of a kilometre or two
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class Relay:
         self._peer: Address | None = None
         self._framer = Framer(KNOWN, KNOWN)
         self._epoch_ns: int | None = None
+        # Of the autopilot's EKF, degrees: what local positions count from. Set from outside once it is known.
+        self.origin: tuple[float, float] | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
         self.cut = threading.Event()
@@ -109,7 +115,16 @@ class Relay:
             at_ns = message.time_usec * 1000 + self._epoch_ns
             place = (message.lat / 1e7, message.lon / 1e7, message.horiz_accuracy, message.alt)
             notes.positions.append(Sent(now_ns, at_ns, kind, *place))
-        elif kind == "COMMAND_INT" and message.command == 43003:
+        elif kind in ("VISION_POSITION_ESTIMATE", "ODOMETRY") and None not in (self._epoch_ns, self.origin):
+            at_ns = getattr(message, "usec", getattr(message, "time_usec", 0)) * 1000 + (self._epoch_ns or 0)
+            lat_deg, lon_deg = self.origin or (0.0, 0.0)
+            north_m, east_m = message.x, message.y
+            covariance = message.covariance if kind == "VISION_POSITION_ESTIMATE" else message.pose_covariance
+            lat_deg += north_m / _METRES_PER_DEG
+            lon_deg += east_m / _METRES_PER_DEG / max(math.cos(math.radians(lat_deg)), 1e-6)
+            # The autopilot adds the variances up by rules of its own; here it is what each axis states.
+            notes.positions.append(Sent(now_ns, at_ns, kind, lat_deg, lon_deg, math.sqrt(max(covariance[0], 0.0))))
+        elif kind == "COMMAND_INT" and message.command == mavlink.MAV_CMD_EXTERNAL_POSITION_ESTIMATE:
             at_ns = now_ns - round(1e9 * max(message.param2, 0.0))
             notes.positions.append(Sent(now_ns, at_ns, "43003", message.x / 1e7, message.y / 1e7, message.param3))
         elif kind == "STATUSTEXT":

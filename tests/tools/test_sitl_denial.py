@@ -359,7 +359,7 @@ class FakeRig:
         self.pilot = sitl_pilot.Pilot(vehicle, vehicle.clock)
         self.vehicle = vehicle
         self.flips: list[int] = []
-        self.relay = dataclasses.make_dataclass("R", [("cut", threading.Event)])(threading.Event())
+        self.relay = dataclasses.make_dataclass("R", ["cut", "origin"])(threading.Event(), None)
         self.reboots = 0
 
     def now_ns(self) -> int:
@@ -375,10 +375,11 @@ class FakeRig:
         self.flips.append(self.now_ns())
 
 
-def _flown(quick, plan, parameters: dict[str, float] | None = None, refusals: int = 0):
+def _flown(quick, plan, parameters: dict[str, float] | None = None, refusals: int = 0, route: str = "gps_input"):
     vehicle = FakeVehicle(quick, parameters)
     vehicle.refusals = refusals
     rig = FakeRig(vehicle)
+    rig.plan = dataclasses.replace(rig.plan, route=route)
     marks = sitl_flight.Flight(rig, plan, lambda _: None).fly()
     return rig, vehicle, marks
 
@@ -407,6 +408,40 @@ def test_an_older_firmware_loses_gnss_by_its_own_parameter(quick) -> None:
     assert vehicle.sets == [("SIM_GPS_DISABLE", 1.0), ("SIM_GPS_DISABLE", 0.0)]
     _, _, marks = _flown(quick, sitl_flight.FlightPlan(), {})
     assert "SIM_GPS_DISABLE" in marks.failure
+
+
+def test_external_navigation_is_selected_for_the_denial_and_only_there(quick) -> None:
+    plan = sitl_flight.FlightPlan(denied_s=20.0)
+    for route, sets in (("vision", [2.0, 1.0]), ("odometry", [2.0, 1.0]), ("gps_input", []), ("external_estimate", [])):
+        _, vehicle, marks = _flown(quick, plan, route=route)
+        assert marks.failure is None
+        number = mavlink.MAV_CMD_SET_EKF_SOURCE_SET
+        assert [parameters[0] for command, parameters in vehicle.commands if command == number] == sets
+    assert "VISO_TYPE 1" in sitl_flight.extra_parameters("copter", "vision", 120.0, 3.0)
+    assert "GPS2_TYPE 14" in sitl_flight.extra_parameters("plane", "auto", 120.0, 3.0)
+    lines = sitl_flight.extra_parameters("plane", "external_estimate", 120.0, 3.0)
+    assert not any(line.startswith(("GPS", "VISO", "EK3")) for line in lines)
+
+
+def test_local_positions_are_laid_on_the_globe_by_the_origin() -> None:
+    clock = ManualClock(900 * S)
+    autopilot, companion = FakeTransport(), FakeTransport()
+    relay = sitl_relay.Relay(autopilot, companion, clock)
+    nan = math.nan
+    said = mavlink.MAVLink_vision_position_estimate_message(
+        9_800_000, 1000.0, -500.0, -120.0, nan, nan, nan, [4.0, *([0.0] * 5), 4.0, *([0.0] * 14)], 0
+    )
+    companion.incoming = [(_packed(mavlink.MAVLink_timesync_message(0, 10 * S)) + _packed(said), None)]
+    relay.turn()
+    assert relay.notes.positions == []
+    relay.origin = (FRAME.lat_deg, FRAME.lon_deg)
+    companion.incoming = [(_packed(said), None)]
+    relay.turn()
+    (position,) = relay.notes.positions
+    assert position.at_ns == 890 * S + 9_800 * MS
+    assert position.sigma_m == 2.0
+    east_m, north_m = FRAME.to_local(position.lat_deg, position.lon_deg)
+    assert (east_m, north_m) == pytest.approx((-500.0, 1000.0), rel=0.004)
 
 
 def test_a_dead_camera_and_a_cut_link_last_as_long_as_they_should(quick) -> None:
