@@ -215,6 +215,8 @@ def test_the_least_latency_is_advised_once_where_it_differs() -> None:
         publisher.latency.note(exposed_ns, exposed_ns + 10_000_000)  # the same picture again says nothing
     assert publisher.delay_advice(vehicle, 8_000_000) == "set GPS2_DELAY_MS 100, now 200"
     assert publisher.delay_advice(vehicle, 8_000_000) is None
+    assert publisher.delay_advice(vehicle, 30_000_000) is None  # 120 is not worth another line
+    assert publisher.delay_advice(vehicle, 70_000_000) is None  # 160 is near enough to 200
     near = denied_vehicle(parameters={"GPS2_TYPE": 14.0, "GPS2_DELAY_MS": 120.0})
     assert publisher.delay_advice(near, 8_000_000) is None
 

@@ -63,7 +63,7 @@ class Publisher:
         self._choice: Choice | None = None
         self._pending: Choice | None = None
         self._pending_ns = 0
-        self._advised: str | None = None
+        self._advised: tuple[str, float, float] | None = None
         self._told: str | None = None
         self._told_ns: int | None = None
 
@@ -109,7 +109,8 @@ class Publisher:
         return now_ns + way_ns - round(self.delay_ms(vehicle) * 1e6)
 
     def delay_advice(self, vehicle: Vehicle, transit_ns: int = 0) -> str | None:
-        """What to set so that positions are dated as they come, when that differs from what is; each line once."""
+        """What to set so that positions are dated as they come, when that differs from what is. Once, and again
+        when either has changed."""
         route = self.choice(vehicle).route
         if route is None:
             return None
@@ -120,14 +121,15 @@ class Publisher:
         taken_ms = parameters.taken_delay_ms(route, self.settings, vehicle.autopilot)
         configured_ms, best_ms = self.settings.delay_ms, self.latency.to_set_ms(transit_ns / 1e6)
         if configured_ms is not None and abs(configured_ms - taken_ms) >= 1.0:
-            line = f"delay_ms {configured_ms:g}, {name} means {taken_ms:g}"
+            line, wanted_ms = f"delay_ms {configured_ms:g}, {name} means {taken_ms:g}", configured_ms
         elif configured_ms is None and best_ms is not None and abs(best_ms - taken_ms) > TOLERANCE_MS:
-            line = f"set {name} {best_ms:g}, now {taken_ms:g}"
+            line, wanted_ms = f"set {name} {best_ms:g}, now {taken_ms:g}", best_ms
         else:
             return None
-        if line == self._advised:
+        told = self._advised
+        if told is not None and told[:2] == (name, taken_ms) and abs(wanted_ms - told[2]) <= TOLERANCE_MS:
             return None
-        self._advised = line
+        self._advised = (name, taken_ms, wanted_ms)
         return line
 
     # What

@@ -38,7 +38,7 @@ class PublishSettings:
 
     route: str = chosen("auto", *(route.value for route in Route))
     gps_id: int = limited(0, 3, 1)
-    rate_hz: float = limited(0.05, 50.0, 10.0)
+    rate_hz: float = limited(0.05, 20.0, 10.0)
     estimate_every_s: float = limited(1.0, 60.0, 10.0)
     satellites: int = limited(6, 40, 8)
     max_sigma_m: float = limited(0.5, 100.0, 25.0)
