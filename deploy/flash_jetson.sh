@@ -70,7 +70,7 @@ done
 
 # --- what was asked for -----------------------------------------------------------------------------------------------
 
-# The USB products of modules in recovery mode, NVIDIA's vendor 0955: Jetson Linux Developer Guide, Quick Start.
+# The USB products of modules in recovery mode; NVIDIA's vendor is 0955.
 case $BOARD in
 orin-nano) CONF=jetson-orin-nano-devkit PRODUCTS='7523 7623' ;;
 orin-nx) CONF=jetson-orin-nano-devkit PRODUCTS='7323 7423' ;;
