@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -13,8 +15,9 @@ from sitl_process import COPTER
 from sitl_rig import Rig
 from tilefix.errors import LinkError, TilefixError
 
-FAULTS = ("none", "camera-dead", "reboot", "link-cut", "map-exhausted", "canary", "spoof")
-CAMERA_DEAD_S, LINK_CUT_S = 20.0, 10.0
+FAULTS = ("camera-dead", "reboot", "link-cut", "map-exhausted", "canary", "spoof")
+_IN_AIR = ("camera-dead", "link-cut")
+CAMERA_DEAD_S, LINK_CUT_S, RESUMED_S = 20.0, 10.0, 30.0
 SPOOF_M, SPOOF_S = 100.0, 60.0
 CANARY_M = 15.0
 _SPOOF_STEP_S = 0.5
@@ -27,15 +30,14 @@ _WAYPOINT = mavlink.MAV_CMD_NAV_WAYPOINT
 
 @dataclass(frozen=True)
 class FlightPlan:
-    """What to fly. `side_m`: of the square about home; `east_m`: its shift; `with_gnss_s`: in the square before the
-    loss and after the return; `fault_after_s`: into the denial."""
+    """What to fly. `side_m`: of the square about home; `with_gnss_s`: in the square before the loss and after the
+    return; `faults`: of `FAULTS`; those in the air come one by one, each `fault_after_s` after what was before."""
 
     denied_s: float = 300.0
     with_gnss_s: float = 30.0
     above_m: float = 120.0
     side_m: float = 800.0
-    east_m: float = 0.0
-    fault: str = "none"
+    faults: tuple[str, ...] = ()
     fault_after_s: float = 30.0
 
 
@@ -83,7 +85,7 @@ def square(rig: Rig, plan: FlightPlan) -> list[Item]:
     corners = [(half, half), (half, -half), (-half, -half), (-half, half)]
     items = [Item(_WAYPOINT, *home), Item(mavlink.MAV_CMD_NAV_TAKEOFF, *home, above, (15.0, 0.0, 0.0, 0.0))]
     for east_m, north_m in corners:
-        items.append(Item(_WAYPOINT, *rig.frame.to_geodetic(east_m + plan.east_m, north_m), above))
+        items.append(Item(_WAYPOINT, *rig.frame.to_geodetic(east_m, north_m), above))
     items.append(Item(_JUMP_ITEM, parameters=(2.0, -1.0, 0.0, 0.0)))
     if rig.plan.vehicle is not COPTER:
         items.append(Item(mavlink.MAV_CMD_DO_LAND_START))
@@ -129,7 +131,7 @@ class Flight:
         pilot.until(lambda: pilot.truth is not None, _BOOT_S, "SITL tells the truth")
         self._mark("heard")
         self.gnss = self._gnss_names()
-        if self._plan.fault == "reboot":
+        if "reboot" in self._plan.faults:
             pilot.until(lambda: self._rig.heard_tilefix(), _BOOT_S, "tilefix speaks")
             pilot.wait(10.0)
             self._mark("rebooted")
@@ -176,7 +178,7 @@ class Flight:
         pilot.until(self._rig.sees, 90.0, "a place of tilefix's own")
         self._mark("found")
         pilot.wait(plan.with_gnss_s)
-        if plan.fault == "spoof":
+        if "spoof" in plan.faults:
             self._spoof()
         else:
             self._deny()
@@ -191,10 +193,12 @@ class Flight:
         self._mark("denied")
         if not pilot.set_parameter(name, lost):
             raise LinkError(f"{name} was not taken", mend="see sitl.log")
-        first_s = min(plan.fault_after_s, plan.denied_s)
-        pilot.wait(first_s)
-        used_s = first_s + self._disturb()
-        pilot.wait(max(plan.denied_s - used_s, 0.0))
+        over_s = time.monotonic() + plan.denied_s
+        for fault in plan.faults:
+            if fault in _IN_AIR:
+                pilot.wait(plan.fault_after_s)
+                self._disturb(fault)
+        pilot.wait(max(over_s - time.monotonic(), 0.0))
         self._mark("restored")
         if not pilot.set_parameter(name, back):
             raise LinkError(f"{name} was not taken", mend="see sitl.log")
@@ -208,23 +212,30 @@ class Flight:
             if result != mavlink.MAV_RESULT_ACCEPTED:
                 raise LinkError(f"set {sources} of sources refused with {result}", mend="see EK3_SRC2_POSXY")
 
-    def _disturb(self) -> float:
-        """Injects the fault that happens in flight; gives the seconds it took."""
-        if self._plan.fault == "camera-dead":
+    def _disturb(self, fault: str) -> None:
+        """Injects a fault that happens in flight, and takes it away again."""
+        if fault == "camera-dead":
             self._mark("camera_dead")
             self._rig.flip_camera()
             self._pilot.wait(CAMERA_DEAD_S)
             self._rig.flip_camera()
             self._mark("camera_back")
-            return CAMERA_DEAD_S
-        if self._plan.fault == "link-cut":
+        else:
             self._mark("link_cut")
             self._rig.relay.cut.set()
             self._pilot.wait(LINK_CUT_S)
             self._rig.relay.cut.clear()
             self._mark("link_back")
-            return LINK_CUT_S
-        return 0.0
+        self._resume()
+
+    def _resume(self) -> None:
+        """What a pilot does whom a failsafe took the mission from: waits for the position, and commands it again."""
+        pilot = self._pilot
+        with contextlib.suppress(LinkError):
+            pilot.until(lambda: bool(pilot.ekf_flags & mavlink.EKF_POS_HORIZ_ABS), RESUMED_S, "a position again")
+        if pilot.armed and pilot.mode != self._modes["AUTO"]:
+            self._mark("resumed")
+            self._enter("AUTO")
 
     def _spoof(self) -> None:
         pilot, name = self._pilot, self.gnss[3]

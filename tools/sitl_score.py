@@ -23,6 +23,7 @@ MEDIAN_LIMIT_M, P95_LIMIT_M = 3.0, 8.0
 _FRESH_NS = 300_000_000
 _MODE_GRACE_NS = 5_000_000_000
 _HANDOVER_NS = 15_000_000_000
+_RECOVERY_NS = 30_000_000_000  # from the end of a fault until the position must be right again
 # What tilefix tells: of its comparison with the receiver, of its states (`tilefix.handover.announce`).
 _FOUND, _BIASED, _SHADOW, _STATE, _SPOOFED = "position found", "vision biased", "TF_SHADOW", "TF_STATE", 2.0
 
@@ -123,7 +124,15 @@ def score_flight(
     for name, at in (("hand_over", begin), ("hand_back", over)):
         summary[name] = _jump(ekf, truth, notes, at)
     summary["told"] = _told(notes, marks_ns, begin)
+    back = {name: marks_ns[name] for name in ("camera_back", "link_back") if name in marks_ns}
+    summary["error_after_fault_m"] = {name: _error_at(ekf, truth, at + _RECOVERY_NS) for name, at in back.items()}
     return scored
+
+
+def _error_at(track: Track, truth: Track, at_ns: int) -> float | None:
+    """The error around an instant, the median of two seconds."""
+    lengths = _lengths(track.within(at_ns - 1_000_000_000, at_ns + 1_000_000_000), truth)
+    return round(float(np.median(lengths)), 2) if len(lengths) else None
 
 
 def _told(notes: Notes, marks_ns: dict[str, int], begin_ns: int) -> dict[str, float | None]:

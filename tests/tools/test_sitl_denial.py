@@ -144,7 +144,7 @@ def test_vision_sees_once_it_is_compared_or_says_so() -> None:
 
 
 def _verdicts(fault: str, scored, at_ns: dict[str, int]) -> dict[str, bool]:
-    return sitl_denial.verdicts(scored, sitl_flight.Marks(at_ns=at_ns), [], fault)
+    return sitl_denial.verdicts(scored, sitl_flight.Marks(at_ns=at_ns), [], (fault,))
 
 
 def test_a_canary_must_be_told_of_and_must_show() -> None:
@@ -346,6 +346,7 @@ def quick(monkeypatch: pytest.MonkeyPatch):
             return None
 
     monkeypatch.setattr(sitl_pilot, "time", Time)
+    monkeypatch.setattr(sitl_flight, "time", Time)
     return clock
 
 
@@ -445,18 +446,47 @@ def test_local_positions_are_laid_on_the_globe_by_the_origin() -> None:
 
 
 def test_a_dead_camera_and_a_cut_link_last_as_long_as_they_should(quick) -> None:
-    plan = sitl_flight.FlightPlan(denied_s=80.0, fault="camera-dead", fault_after_s=10.0)
-    rig, _, marks = _flown(quick, plan)
+    faults = ("camera-dead", "link-cut")
+    plan = sitl_flight.FlightPlan(denied_s=120.0, faults=faults, fault_after_s=10.0)
+    rig, vehicle, marks = _flown(quick, plan)
     dead, back = rig.flips
     assert (back - dead) / S == pytest.approx(20.0, abs=1.0)
-    assert (marks.at_ns["restored"] - marks.at_ns["denied"]) / S == pytest.approx(80.0, abs=2.0)
-    rig, _, marks = _flown(quick, dataclasses.replace(plan, fault="link-cut"))
     assert (marks.at_ns["link_back"] - marks.at_ns["link_cut"]) / S == pytest.approx(10.0, abs=1.0)
+    assert (marks.at_ns["link_cut"] - marks.at_ns["camera_back"]) / S == pytest.approx(10.0, abs=2.0)
+    assert (marks.at_ns["restored"] - marks.at_ns["denied"]) / S == pytest.approx(120.0, abs=2.0)
     assert not rig.relay.cut.is_set()
+    assert "resumed" not in marks.at_ns
+    assert vehicle.sets == [("SIM_GPS1_ENABLE", 0.0), ("SIM_GPS1_ENABLE", 1.0)]
+
+
+def test_a_mission_that_a_failsafe_took_is_commanded_again(quick) -> None:
+    vehicle = FakeVehicle(quick)
+    rig = FakeRig(vehicle)
+
+    def land() -> None:
+        vehicle.mode = 9
+
+    rig.flip_camera = land
+    plan = sitl_flight.FlightPlan(denied_s=80.0, faults=("camera-dead",), fault_after_s=10.0)
+    marks = sitl_flight.Flight(rig, plan, lambda _: None).fly()
+    assert marks.failure is None
+    assert "resumed" in marks.at_ns
+    assert [mode for _, mode in marks.commanded] == [4, 3, 3, 6]
+
+
+def test_after_a_fault_the_position_must_be_right_within_half_a_minute() -> None:
+    log, notes, at_ns = _flight(ekf_north_m=6.0)
+    at_ns["camera_back"] = ZERO_NS + 50 * S
+    score = lambda: sitl_score.score_flight(FRAME, log, notes, at_ns, ZERO_NS, CORNERS)  # noqa: E731
+    assert score().summary["error_after_fault_m"]["camera_back"] == pytest.approx(6.0, abs=0.02)
+    assert all(_verdicts("camera-dead", score(), at_ns).values())
+    log, notes, _ = _flight(ekf_north_m=9.0)
+    verdicts = _verdicts("camera-dead", score(), at_ns)
+    assert [name for name, held in verdicts.items() if not held] == ["camera back: error at most 8 m after 30 s"]
 
 
 def test_a_spoofer_ramps_to_a_hundred_metres_in_a_minute(quick) -> None:
-    _, vehicle, marks = _flown(quick, sitl_flight.FlightPlan(denied_s=90.0, fault="spoof"))
+    _, vehicle, marks = _flown(quick, sitl_flight.FlightPlan(denied_s=90.0, faults=("spoof",)))
     steps = [value for name, value in vehicle.sets if name == "SIM_GPS1_GLTCH_X"]
     assert max(steps) * math.pi * 6_371_000.0 / 180.0 == pytest.approx(100.0, rel=1e-6)
     assert steps[-1] == 0.0
