@@ -65,7 +65,8 @@ while [ "$#" -gt 0 ]; do
 done
 
 OPT=/opt/tilefix ETC=/etc/tilefix STATE=/var/lib/tilefix
-RECORD=$STATE/provision/record
+# Outside the state folder: what root removes by it must not be the service's to write.
+RECORD=$ETC/provision/record
 CHANGES=0
 
 [ "$DRY_RUN" = yes ] || [ "$(id -u)" -eq 0 ] || die "run it as root (sudo), or with --dry-run"
@@ -98,7 +99,6 @@ remember() {
 # folder PATH MODE OWNER: makes it, or mends its mode and owner.
 folder() {
     if [ -d "$1" ] && [ "$(stat -c '%a %U:%G' "$1")" = "$2 $3" ]; then return; fi
-    if [ ! -d "$1" ] && [ "$1" != "${RECORD%/*}" ] && [ "$1" != "$STATE" ]; then remember "dir $1"; fi
     changed "folder $1"
     act install -d -m "$2" -o "${3%:*}" -g "${3#*:}" "$1"
 }
@@ -144,12 +144,12 @@ make_user() {
 }
 
 make_folders() {
+    folder "$ETC" 755 root:root
+    folder "$ETC/provision" 755 root:root
+    folder "$ETC/keys" 755 root:root
     folder "$STATE" 750 tilefix:tilefix
-    folder "$STATE/provision" 755 root:root
     local name
     for name in engine maps models recordings signing; do folder "$STATE/$name" 750 tilefix:tilefix; done
-    folder "$ETC" 755 root:root
-    folder "$ETC/keys" 755 root:root
 }
 
 install_version() {
@@ -343,7 +343,7 @@ install_debs
 configure
 set_up_system
 if [ "$DRY_RUN" = no ]; then
-    [ -e "$STATE/provision/done" ] || : >"$STATE/provision/done"
+    [ -e "$ETC/provision/done" ] || : >"$ETC/provision/done"
 fi
 if [ "$CHANGES" -eq 0 ]; then
     say "nothing to change"

@@ -5,7 +5,7 @@ PROGRAM=uninstall
 # shellcheck source=deploy/lib.sh
 . "$(cd "$(dirname "$0")" && pwd)/lib.sh"
 OPT=/opt/tilefix ETC=/etc/tilefix STATE=/var/lib/tilefix
-RECORD=$STATE/provision/record
+RECORD=$ETC/provision/record
 
 on_running_system() { if [ -d /run/systemd/system ]; then act "$@" || warn "failed: $*"; fi; }
 
@@ -47,7 +47,7 @@ main() {
         if getent passwd tilefix >/dev/null; then act userdel tilefix; fi
         say "tilefix is gone"
     else
-        act rm -f "$STATE/provision/done"
+        act rm -f "$ETC/provision/done"
         say "tilefix is gone; $ETC and $STATE stay (provision.sh --uninstall --purge removes them, too)"
     fi
 }
