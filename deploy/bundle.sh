@@ -83,7 +83,13 @@ if [ -n "$MODEL" ]; then
     need_file --model "${MODEL%.onnx}.json"
 fi
 for map in "${MAPS[@]}"; do need_file --map "$map/manifest.json"; done
-for wheel in "${OWN_WHEELS[@]}"; do need_file --wheel "$wheel"; done
+for wheel in "${OWN_WHEELS[@]}"; do
+    need_file --wheel "$wheel"
+    case $wheel in
+    *-none-any.whl | *_"$ARCH".whl) ;;
+    *) die "--wheel $wheel: not for $ARCH" ;;
+    esac
+done
 for deb in "${DEBS[@]}"; do need_file --deb "$deb"; done
 if [ -n "$WHEELS" ]; then [ -d "$WHEELS" ] || die "--wheels: no folder $WHEELS"; fi
 
@@ -133,10 +139,6 @@ fi
 # A wheel is named NAME-VERSION-TAGS.whl, with _ for every - of the name.
 for wheel in "${OWN_WHEELS[@]}"; do
     own=$(basename "$wheel")
-    case $own in
-    *-none-any.whl | *_"$ARCH".whl) ;;
-    *) die "--wheel $own: not for $ARCH" ;;
-    esac
     say "own wheel $own"
     act find "$TREE/wheels" -name "${own%%-*}-*.whl" -delete
     act cp "$wheel" "$TREE/wheels/$own"
