@@ -204,6 +204,24 @@ def test_a_flight_without_any_receiver_is_vision_from_the_start_and_no_loss() ->
     assert alone.handover.state is State.DENIED
 
 
+def test_the_first_gnss_after_power_up_is_taken_at_once_unless_vision_flew_before() -> None:
+    cold = Flight()
+    cold.fly(40.0, gnss=False, vision=False)
+    assert cold.handover.state is State.DENIED
+    cold.fly(0.5, vision=False)
+    assert cold.handover.state is State.SHADOW
+    # Lost once, it has to prove itself.
+    cold.fly(5.0, gnss=False, vision=False)
+    cold.fly(5.0, vision=False)
+    assert cold.handover.state is State.RETURNING
+    flown = Flight()
+    flown.fly(40.0, gnss=False)
+    flown.fly(5.0)
+    assert flown.handover.state is State.RETURNING
+    flown.fly(7.0)
+    assert flown.handover.state is State.SHADOW
+
+
 def test_the_operator_vetoes_takes_it_back_and_asks_for_vision() -> None:
     flight = Flight()
     flight.fly(20.0)

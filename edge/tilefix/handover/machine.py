@@ -72,6 +72,7 @@ class Machine:
         self._begun_ns: int | None = None
         self._returns_from = State.DENIED
         self._good_since_ns: int | None = None
+        self._had_good = False
 
     @property
     def feeds(self) -> tuple[Feed, ...]:
@@ -98,6 +99,7 @@ class Machine:
         elif self._good_since_ns is None:
             self._good_since_ns = sight.now_ns
         state, cause = self._next(sight)
+        self._had_good = self._had_good or (state is State.SHADOW and sight.condition is Condition.GOOD)
         if state is self.state and (cause == self.cause or cause != Condition.JAMMED.value):
             return False
         if state is State.RETURNING:
@@ -150,6 +152,8 @@ class Machine:
             return self.state, self.cause
         # Without vision nothing speaks against a receiver that is back; and vision that is itself in doubt does not for
         # long.
+        if not (sight.compared or sight.steady or self._had_good):
+            return State.SHADOW, "first GNSS"
         if not sight.compared:
             return State.RETURNING, self.cause
         assert self._good_since_ns is not None
