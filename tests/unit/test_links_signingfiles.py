@@ -188,6 +188,21 @@ def test_a_book_that_cannot_be_written_is_an_error_at_the_start_and_a_line_in_fl
         _open(tmp_path)
 
 
+def test_what_is_refused_is_told_now_and_then(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    keeper = _open(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        for second in range(70):
+            for _ in range(5):
+                keeper.signing.check(parsed(heartbeat()), second * S)
+            keeper.signing.check(parsed(signed(heartbeat(), bytes(range(32)), STAMP)), second * S)
+            keeper.turn(second * S)
+    lines = [record.message for record in caplog.records]
+    assert lines[0] == "refused on the link: 5 not signed, 1 signed with another key, or altered"
+    assert lines[1] == "refused on the link: 150 not signed, 30 signed with another key, or altered"
+    assert len(lines) == 3
+    keeper.close(0)
+
+
 def test_two_do_not_count_from_one_book(tmp_path: Path) -> None:
     keeper = _open(tmp_path)
     with pytest.raises(LinkError, match="in use"):

@@ -19,12 +19,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from tilefix.errors import LinkError
-from tilefix.links.signing import EPOCH_UNIX_S, KEY_BYTES, LAST_STAMP, Book, Signing, Stream
+from tilefix.links.signing import EPOCH_UNIX_S, KEY_BYTES, LAST_STAMP, Book, Signing, Stream, Trust
 
 _logger = logging.getLogger(__name__)
 _MAX_KEY_FILE_BYTES = 256
 _MAX_BOOK_BYTES = 1 << 20
 _FORMAT = 1
+_REFUSALS_EVERY_NS = 30_000_000_000
+# What a start, or a packet that overtook another, does not bring about.
+_REFUSALS = (Trust.NOT_SIGNED, Trust.FORGED, Trust.TOO_OLD)
 _NEW_KEY = "make one with: tilefix link-key FILE"
 
 
@@ -135,9 +138,12 @@ class Bookkeeper:
         self._writer = ThreadPoolExecutor(1, "signing")
         self._under_way: tuple[Future[None], Book] | None = None
         self._told = False
+        self._refused = signing.counts.copy()
+        self._refusals_told_ns: int | None = None
 
     def turn(self, now_ns: int) -> None:
         """Takes note of what was written, and begins to write what is due. Waits for nothing."""
+        self._tell_refusals(now_ns)
         if self._under_way is not None:
             future, book = self._under_way
             if not future.done():
@@ -146,6 +152,20 @@ class Bookkeeper:
         book_due = self.signing.due(now_ns)
         if book_due is not None:
             self._under_way = (self._writer.submit(save_book, self._path, book_due), book_due)
+
+    def _tell_refusals(self, now_ns: int) -> None:
+        """Logs what was refused, now and then: a key that does not fit looks like a link that is down."""
+        if self._refusals_told_ns is not None and now_ns - self._refusals_told_ns < _REFUSALS_EVERY_NS:
+            return
+        counts = self.signing.counts
+        news = {
+            trust: counts[trust] - self._refused[trust] for trust in _REFUSALS if counts[trust] > self._refused[trust]
+        }
+        if news:
+            self._refused, self._refusals_told_ns = counts.copy(), now_ns
+            _logger.warning(
+                "refused on the link: %s", ", ".join(f"{count} {trust.value}" for trust, count in news.items())
+            )
 
     def _finish(self, future: Future[None], book: Book) -> None:
         self._under_way = None
