@@ -100,6 +100,14 @@ def test_a_still_with_fresh_noise_is_frozen_once_the_vehicle_has_turned(turn) ->
     assert answers == [None, None, Reason.FROZEN_CAMERA, Reason.FROZEN_CAMERA]
 
 
+def test_one_picture_alike_may_be_a_turn_that_undoes_the_flight() -> None:
+    gate = FrozenGate()
+    other = np.clip(noise_ground(3, 300), 0, 255).astype(np.uint8)
+    pictures, states = (_noisy(0), _noisy(1), other, other + 1), (LEVEL, *[_turned(roll_deg=1.0)] * 3)
+    answers = [gate.refusal(picture, state, FOCAL_PX) for picture, state in zip(pictures, states, strict=True)]
+    assert answers == [None] * 4
+
+
 def test_slow_turns_add_up_over_a_still() -> None:
     gate = FrozenGate()
     states = [_turned(roll_deg=0.1 * k) for k in range(8)]
@@ -123,8 +131,8 @@ def test_a_picture_that_moves_as_the_vehicle_turns_is_not_frozen() -> None:
 @pytest.mark.parametrize("unknown", ["roll_deg", "pitch_deg", "yaw_deg"])
 def test_an_unknown_attitude_says_nothing_of_a_still(unknown) -> None:
     gate = FrozenGate()
-    states = (LEVEL, replace(_turned(roll_deg=20.0), **{unknown: None}))
-    assert [gate.refusal(_noisy(k), state, FOCAL_PX) for k, state in enumerate(states)] == [None, None]
+    turned = replace(_turned(roll_deg=20.0), **{unknown: None})
+    assert [gate.refusal(_noisy(k), state, FOCAL_PX) for k, state in enumerate((LEVEL, turned, turned))] == [None] * 3
 
 
 def test_a_picture_of_another_size_begins_anew() -> None:

@@ -11,12 +11,13 @@ import pytest
 from support.embedders import ThumbnailEmbedder
 from support.scenes import AGL_M, CAMERA, noise_ground, small_map
 from tilefix.camera import CameraModel, Mount
-from tilefix.localization.localizer import Localizer, LocalizerSettings
+from tilefix.localization.localizer import OUTVOTED_M, Localizer, LocalizerSettings
+from tilefix.localization.register import Peak
 from tilefix.maps.package import MapPackage
 from tilefix.maps.tileindex import TileIndex
 from tilefix.simulation.camera import render_view
 from tilefix.timing import MonotonicClock, StageTimer
-from tilefix.types import Fix, FixKind, Frame, NoFix, Reason, VehicleState
+from tilefix.types import Covariance, Fix, FixKind, Frame, NoFix, Reason, VehicleState
 
 STEP_NS = 500_000_000
 SPEED_MPS = 16.0
@@ -289,6 +290,22 @@ def test_any_heading_is_found_when_told_to_look_for_it(package) -> None:
     assert found.turn_deg == pytest.approx(-140.0, abs=1.0)
     assert found.turn_sigma_deg is not None
     assert found.turn_sigma_deg < 2.0
+
+
+def test_only_one_and_the_same_other_place_outvotes_the_one_before(package) -> None:
+    """Places that take turns are none: what is flown while they do does not add up."""
+
+    def refused(places) -> bool:
+        localizer, _ = tracking(package)
+        look = localizer._chain.shown
+        assert look is not None
+        localizer._frame_s = 1.0
+        peak = Peak(0.0, 0.0, 0.5, 10.0, Covariance(1.0, 0.0, 1.0))
+        return all(localizer._contradicted(look, replace(peak, east_m=east_m)) for east_m in places)
+
+    frames = math.ceil(OUTVOTED_M / SPEED_MPS) + 2
+    assert refused([400.0, -400.0] * frames)
+    assert not refused([400.0] * frames)
 
 
 def test_reset_forgets_the_place(package) -> None:

@@ -191,3 +191,19 @@ def test_a_prepared_frame_is_prepared_again_for_finer_pixels(distortion) -> None
     assert again.camera == fine.camera
     with pytest.raises(ValueError, match="not prepared by a rectifier"):
         rectifier.finer(PreparedFrame(coarse.image, coarse.inside, coarse.camera), 100.0, 0.4)
+
+
+@pytest.mark.parametrize("distortion", [(), (0.05, 0.0, 0.0, 0.0, 0.0)])
+def test_what_hides_the_ground_is_left_out_at_finer_pixels_too(distortion) -> None:
+    camera = CameraModel.from_hfov(640, 480, 60.0, **({"distortion": distortion} if distortion else {}))
+    rectifier = Rectifier(camera, Mount())
+    image = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
+    coarse = rectifier.prepare(image, 100.0, 0.8, grey=True)
+    hidden = np.zeros(coarse.image.shape, bool)
+    hidden[:, : hidden.shape[1] // 2] = True
+    fine = rectifier.finer(coarse.without(hidden), 100.0, 0.3)
+    middle = fine.inside.shape[1] // 2
+    assert fine.inside.shape[1] > 1.5 * coarse.inside.shape[1]
+    assert not fine.inside[:, : middle - 2].any()
+    assert fine.inside[20:-20, middle + 2 : -20].min() == 255
+    assert not coarse.without(hidden).inside[hidden].any()

@@ -33,6 +33,7 @@ STILL_SIDE_PX = 320  # of the pictures that are compared for a camera that hangs
 STILL_SMOOTH_PX, STILL_COARSE_PX = 1.0, 6.0  # the detail that is compared lies between these
 STILL_CORRELATION = 0.97
 TURNED_PX = 2.5  # of attitude since a picture: then a live camera shows another one
+STILL_FRAMES = 2  # in a row: for one, a turn can undo in the picture what the vehicle flies
 
 
 def state_refusal(state: VehicleState) -> Reason | None:
@@ -152,6 +153,7 @@ class FrozenGate:
     def __init__(self) -> None:
         self._seen: _Still | None = None
         self._frozen = False
+        self._repeats = 0
 
     def refusal(self, image: UInt8Array, state: VehicleState, focal_px: float) -> Reason | None:
         """`FROZEN_CAMERA`, or `None`. `focal_px`: of the image, uint8 (h, w, 3) RGB; to be called for every frame."""
@@ -162,18 +164,22 @@ class FrozenGate:
         pixels = np.ascontiguousarray(image[::step, ::step])
         before = self._seen
         if before is None or before.pixels.shape != pixels.shape:
-            self._seen, self._frozen = _Still(pixels, _detail(pixels), state, focal_px / step), False
+            self._begin(_Still(pixels, _detail(pixels), state, focal_px / step))
             return None
         if np.array_equal(before.pixels, pixels):
             self._frozen = True
             return Reason.FROZEN_CAMERA
         detail = _detail(pixels)
         if float(np.vdot(before.detail, detail)) < STILL_CORRELATION:
-            self._seen, self._frozen = _Still(pixels, detail, state, focal_px / step), False
+            self._begin(_Still(pixels, detail, state, focal_px / step))
             return None
+        self._repeats += 1
         # The picture is kept for as long as it is repeated: slow turns add up.
-        self._frozen = self._frozen or _turned_px(before, state) > TURNED_PX
+        self._frozen = self._frozen or (self._repeats >= STILL_FRAMES and _turned_px(before, state) > TURNED_PX)
         return Reason.FROZEN_CAMERA if self._frozen else None
+
+    def _begin(self, still: _Still) -> None:
+        self._seen, self._frozen, self._repeats = still, False, 0
 
 
 def _detail(pixels: UInt8Array) -> Float32Array:

@@ -83,7 +83,8 @@ class Localizer:
         self._odometry = self._chain.odometry
         self._offset: MapOffset | None = None
         self._lost: MapOffset | None = None  # the place last given up: motion still says where that would be
-        self._elsewhere_m = 0.0  # flown while another place seemed right
+        self._elsewhere_m = 0.0  # flown while one other place seemed right
+        self._elsewhere: tuple[float, float] | None = None  # from odometry to that place
         self._since_match_m = 0.0
         self._matched_ns = 0
         self._frame_s = 0.0
@@ -245,6 +246,9 @@ class Localizer:
         spread_m = math.sqrt(float(np.trace(known.covariance_m2)))
         if away_m <= 4.0 * spread_m + 3.0 * self._belief.cell_m + WRONG_SHARE * self._since_match_m:
             return False
+        before, self._elsewhere = self._elsewhere, (east_m, north_m)
+        if before is None or math.dist(before, self._elsewhere) > 4.0 * self._belief.cell_m:
+            self._elsewhere_m = 0.0  # one place after another is no place
         self._elsewhere_m += math.hypot(*self._odometry.velocity_mps) * self._frame_s
         return self._elsewhere_m < OUTVOTED_M
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from tilefix.camera import CameraModel, Mount
 from tilefix.localization.gates import MAX_VEILED_SHARE, MIN_SIDE_PX, picture_refusal, state_refusal, veiled
 from tilefix.localization.ground import Place, ground_below
@@ -157,7 +155,7 @@ class Looker:
         if veil is not None:
             if float(veil.mean()) > MAX_VEILED_SHARE:
                 return Reason.VEILED
-            prepared = replace(prepared, inside=np.where(veil, np.uint8(0), prepared.inside))
+            prepared = prepared.without(veil)
         half, fine = self._correlator(2 * correlator.factor), self._fine(view, correlator.factor)
         # No others are kept, so that memory is bounded whatever heights are flown.
         self._correlators = {one.factor: one for one in (fine, correlator, half) if one is not None}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -204,6 +204,20 @@ class PreparedFrame:
     inside: UInt8Array
     camera: CameraModel
     whole: tuple[UInt8Array, UInt8Array | None] | None = None
+
+    def without(self, hidden: BoolArray) -> PreparedFrame:
+        """The same where a part, of the reduced picture, shows no ground: at every sampling."""
+        inside = np.where(hidden, np.uint8(0), self.inside)
+        if self.whole is None:
+            return replace(self, inside=inside)
+        image, whole = self.whole
+        size = (image.shape[1], image.shape[0])
+        shown = np.asarray(
+            cv2.resize(np.where(hidden, np.uint8(0), np.uint8(255)), size, interpolation=cv2.INTER_NEAREST)
+        )
+        return replace(
+            self, inside=inside, whole=(image, np.asarray(shown if whole is None else shown & whole, np.uint8))
+        )
 
     def patch(
         self,
