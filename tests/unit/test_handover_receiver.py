@@ -7,10 +7,21 @@ import dataclasses
 import pytest
 
 from support.handovers import SPEED_MPS, S, receiver
+from tilefix.handover.handover import Handover
 from tilefix.handover.receiver import Condition, ReceiverWatch
-from tilefix.handover.selection import SET_EKF_SOURCE_SET, Command, Read, ReceiverChoice, Set, SourceChoice
+from tilefix.handover.selection import (
+    SET_EKF_SOURCE_SET,
+    Command,
+    Read,
+    ReceiverChoice,
+    Set,
+    SourceChoice,
+    choice_for,
+)
 from tilefix.handover.settings import HandoverSettings
-from tilefix.links.messages import CommandResult, Parameter, Rebooted
+from tilefix.links.known import KnownAutopilot
+from tilefix.links.messages import Airframe, AutopilotKind, CommandResult, Identity, Parameter, Rebooted
+from tilefix.links.reports import Route
 
 
 def _watch(until_s: float = 10.0, **more: object) -> tuple[ReceiverWatch, float]:
@@ -191,3 +202,39 @@ def test_a_set_that_is_something_else_is_left_alone_and_told_of() -> None:
         refused.hear(CommandResult(0, SET_EKF_SOURCE_SET, 4))
     assert refused.failed
     assert not refused.holds
+
+
+def _autopilot(**parameters: float) -> KnownAutopilot:
+    known = KnownAutopilot()
+    known.take(Identity(0, AutopilotKind.ARDUPILOT, Airframe.COPTER, (4, 6, 0)))
+    for name, value in parameters.items():
+        known.take(Parameter(0, name, value))
+    return known
+
+
+def test_the_route_says_how_the_autopilot_is_made_to_use_vision() -> None:
+    assert choice_for(Route.GPS_INPUT, 1, _autopilot()) == (ReceiverChoice, 1)
+    assert choice_for(Route.GPS_INPUT, 0, _autopilot()) is None
+    assert choice_for(Route.VISION, 1, _autopilot()) is None
+    assert choice_for(Route.VISION, 1, _autopilot(EK3_SRC1_POSXY=3.0, EK3_SRC3_POSXY=6.0)) == (SourceChoice, 3)
+    assert choice_for(Route.ODOMETRY, 1, _autopilot(EK3_SRC1_POSXY=6.0, EK3_SRC2_POSXY=6.0)) is None
+    assert choice_for(Route.EXTERNAL_ESTIMATE, 1, _autopilot()) is None
+    px4 = KnownAutopilot()
+    px4.take(Identity(0, AutopilotKind.PX4, Airframe.COPTER, (1, 18, 0)))
+    assert choice_for(Route.GLOBAL_POSITION, 1, px4) is None
+
+
+def test_a_route_that_changes_does_not_forget_what_is_to_be_put_back() -> None:
+    handover = Handover()
+    handover.attend(Route.GPS_INPUT, 1, _autopilot())
+    choice = handover._choice
+    assert isinstance(choice, ReceiverChoice)
+    for name, value in (("GPS_AUTO_SWITCH", 1.0), ("GPS_PRIMARY", 0.0)):
+        handover.hear(Parameter(0, name, value))
+    choice.step(0, force=True)
+    handover.attend(None, 1, _autopilot())
+    assert handover._choice is choice
+    assert set(handover.release()) == {Set("GPS_AUTO_SWITCH", 1.0), Set("GPS_PRIMARY", 0.0)}
+    choice.step(S, force=False)
+    handover.attend(None, 1, _autopilot())
+    assert handover._choice is None

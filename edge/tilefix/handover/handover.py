@@ -108,8 +108,8 @@ class Handover:
     def attend(self, route: Route | None, gps_id: int, autopilot: KnownAutopilot) -> None:
         """Settles how the autopilot is made to use what comes by a route; for once a second or so."""
         chosen = choice_for(route, gps_id, autopilot)
-        if chosen == self._chosen or self._machine.forces:
-            return
+        if chosen == self._chosen or self._machine.forces or self.release():
+            return  # what was changed has to be put back first
         self._chosen = chosen
         self._choice = None if chosen is None else chosen[0](chosen[1])
 
