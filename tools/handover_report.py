@@ -45,7 +45,7 @@ class Row:
 def honest_table(groups: Mapping[str, Sequence[Outcome]]) -> str:
     """False alarms where nobody did anything."""
     lines = [
-        "| nobody led astray | trials | hours | spoofing claimed | vision called biased | called overconfident | "
+        "| nobody led astray | trials | hours | spoofing claimed, times in trials | vision called biased | called overconfident | "
         "highest level of a trial, median / max |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
@@ -54,7 +54,8 @@ def honest_table(groups: Mapping[str, Sequence[Outcome]]) -> str:
             hours = sum(one.seconds for one in outcomes) / 3600.0
             levels = [one.highest_level for one in outcomes]
             lines.append(
-                f"| {name} | {len(outcomes)} | {hours:.1f} | {sum(len(one.spoofed_at_s) for one in outcomes)} | "
+                f"| {name} | {len(outcomes)} | {hours:.1f} | {sum(len(one.spoofed_at_s) for one in outcomes)} in "
+                f"{sum(bool(one.spoofed_at_s) for one in outcomes)} | "
                 f"{sum(one.biased_at_s is not None for one in outcomes)} | "
                 f"{sum(one.overconfident_at_s is not None for one in outcomes)} | "
                 f"{np.median(levels):.2f} / {max(levels):.2f} |"

@@ -62,7 +62,7 @@ def test_tables_count_what_was_missed() -> None:
     assert row.pulled_m == [8.0, math.inf]
     assert "| 2 m/s | 2 | 1 | 8.0 / – / – m | 4.0 / 4.0 s | 1 |" in report.attack_table([row])
     assert "| 2 m/s | 2 | 1 | 12.0 / – / – s | 2 | 1 |" in report.canary_table([row])
-    assert "| all | 2 | 0.0 | 2 | 1 | 1 | 0.75 / 1.20 |" in report.honest_table({"all": [seen, missed]})
+    assert "| all | 2 | 0.0 | 2 in 1 | 1 | 1 | 0.75 / 1.20 |" in report.honest_table({"all": [seen, missed]})
 
 
 def test_the_whole_is_written_with_a_picture(

@@ -40,6 +40,7 @@ class Judge:
         self._fix: Fix | None = None
         self._credit = False
         self._calibration = Calibration()
+        self._stretch = 1.0  # of vision's variances, by the window or by the minutes before
         self._compared_ns: int | None = None
         self.comparison: Comparison | None = None
 
@@ -49,7 +50,7 @@ class Judge:
 
     def distrust(self) -> None:
         """Takes vision's credit away: its belief was made anew."""
-        self._fix, self._credit = None, False
+        self._fix, self._credit, self._stretch = None, False, 1.0
         self._calibration = Calibration()
         self._shadow.clear()
         self._watch.clear()
@@ -68,12 +69,13 @@ class Judge:
         if self.comparison is None:
             return
         self._compared_ns = estimate.at_ns
-        self._watch.add(self.comparison, self._calibration.stretch)
+        self._watch.add(self.comparison, self._stretch)
         if gnss_good and not (self._watch.alarmed and self._credit):
             score = self._shadow.add(self.comparison)
             self._credit = self._credit or score.verdict is Verdict.CONSISTENT
             if self._credit and self._watch.level == 0.0:
                 self._calibration.note(self.comparison)
+                self._stretch = min(max(self._calibration.stretch, score.stretch**2), Calibration.MOST)
 
     def _jumped(self, fix: Fix) -> bool:
         before = self._fix
