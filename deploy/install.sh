@@ -17,7 +17,7 @@ usage: install.sh [OPTION ...] BUNDLE.tar.gz     check, install and switch to it
 
   --key FILE      minisign's public key, may be given several times; else /etc/tilefix/keys/*.pub
   --unsigned      take a bundle without a signature, or one whose key is not known
-  --python EXE    the Python to run on (python3)
+  --python EXE    the Python to run on (that of the current version; python3 where there is none)
   --root DIR      work below DIR in the place of / (tests, images)
   --dry-run       say what would be done
 
@@ -27,7 +27,7 @@ A version lies in /opt/tilefix/versions/VERSION and is whole when it holds `.com
 TEXT
 }
 
-DO=install BUNDLE='' TARGET='' TOP='' PYTHON=python3 UNSIGNED=no KEYS=()
+DO=install BUNDLE='' TARGET='' TOP='' PYTHON='' UNSIGNED=no KEYS=()
 while [ "$#" -gt 0 ]; do
     case $1 in
     -h | --help)
@@ -62,6 +62,14 @@ done
 
 HOME_DIR=$TOP/opt/tilefix
 VERSIONS=$HOME_DIR/versions
+if [ -z "$PYTHON" ]; then
+    # A virtual environment links to the interpreter that it was made with.
+    if [ -x "$HOME_DIR/current/venv/bin/python" ]; then
+        PYTHON=$(readlink -f "$HOME_DIR/current/venv/bin/python")
+    else
+        PYTHON=python3
+    fi
+fi
 
 # Puts what was written onto the disk before anything relies on it.
 flush() { if [ "$DRY_RUN" = no ]; then sync -f "$1"; fi; }

@@ -20,7 +20,7 @@ usage: provision.sh [--bundle BUNDLE.tar.gz] [OPTION ...]       as root, on the 
   --ntp HOST            a time server on the drone's own network; may be given several times. No other is asked
   --mavlink-router DEV:BAUD   run mavlink-router (which must be installed) on that serial port; tilefix then takes
                         udpin:127.0.0.1:14560, a ground station UDP port 14550
-  --python EXE          the Python to run on (python3)
+  --python EXE          the Python to run on (that of the current version; python3 where there is none)
   --start               start the services now, not only when the board starts
   --no-selftest         leave the self-test out
   --uninstall           remove tilefix; configuration, maps and recordings stay
@@ -31,7 +31,7 @@ Exit status: 0 set up, 2 something to mend, 3 set up but the self-test says no.
 TEXT
 }
 
-BUNDLE='' KEY='' UNSIGNED=no CONFIG=tilefix POWER_MODE='' CLOCKS=yes NTP='' ROUTER='' PYTHON=python3
+BUNDLE='' KEY='' UNSIGNED=no CONFIG=tilefix POWER_MODE='' CLOCKS=yes NTP='' ROUTER='' PYTHON=''
 START=no SELFTEST=yes UNINSTALL=no PURGE=no
 while [ "$#" -gt 0 ]; do
     case $1 in
@@ -155,7 +155,8 @@ make_folders() {
 install_version() {
     if [ -n "$KEY" ]; then put "$ETC/keys/$(basename "${KEY%.pub}").pub" 644 root:root <"$KEY" || true; fi
     if [ -n "$BUNDLE" ]; then
-        local before options=(--python "$PYTHON")
+        local before options=()
+        if [ -n "$PYTHON" ]; then options+=(--python "$PYTHON"); fi
         before=$(readlink $OPT/current || true)
         if [ "$UNSIGNED" = yes ]; then options+=(--unsigned); fi
         act "$HERE/install.sh" "${options[@]}" "$BUNDLE"
@@ -334,8 +335,7 @@ self_test() {
     runuser -u tilefix -- $command selftest "$ETC/tilefix.toml"
 }
 
-need_command "$PYTHON" systemctl openssl flock
-"$PYTHON" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || die "$PYTHON: Python 3.10 to 3.12 is needed"
+need_command "${PYTHON:-python3}" systemctl openssl flock
 make_user
 make_folders
 install_version

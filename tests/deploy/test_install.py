@@ -98,6 +98,13 @@ def test_a_version_is_installed_and_used(used: Path, given: Path) -> None:
     assert "is the current version already" in again.stdout
 
 
+def test_the_next_version_takes_the_python_of_the_current_one(used: Path, given: Path) -> None:
+    # The `python3` of this machine is not the one that the current version was installed with.
+    script(used / "elsewhere", "python3", "echo 'the wrong Python' >&2; exit 1")
+    done = run([INSTALL, "--root", used, "--verify", given / "2.0.tar.gz"], path=used / "elsewhere")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_version_is_switched_to_and_back(used: Path) -> None:
     assert install(used, "--switch", "2.0").returncode == 0
     assert current(used) == "2.0"
