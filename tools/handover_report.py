@@ -45,8 +45,8 @@ class Row:
 def honest_table(groups: Mapping[str, Sequence[Outcome]]) -> str:
     """False alarms where nobody did anything."""
     lines = [
-        "| nobody led astray | trials | hours | spoofing claimed, times in trials | vision called biased | called overconfident | "
-        "highest level of a trial, median / max |",
+        "| nobody led astray | trials | hours | spoofing claimed, times in trials | vision called biased | "
+        "called overconfident | highest level of a trial, median / max |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, outcomes in groups.items():
