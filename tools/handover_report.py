@@ -114,7 +114,7 @@ def picture(ramps: Sequence[Row], canaries: Sequence[Row]) -> str:
         [(row.name, row.pulled_m) for row in ramps], (_LEFT, _MIDDLE - 40), 40.0, "{:g} m", "GNSS led away, noticed by"
     )
     right = _curves(
-        [(row.name, row.caught_s) for row in canaries],
+        [(row.name, row.caught_s) for row in canaries[:4]],
         (_MIDDLE + 60, _RIGHT),
         60.0,
         "{:g} s",
