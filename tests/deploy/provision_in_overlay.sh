@@ -50,6 +50,13 @@ echo recording >"$layers/root/var/lib/tilefix/recordings/flight"
 step unfit "${provision[@]}"
 step kept /opt/tilefix/current/deploy/provision.sh --uninstall
 step again "${provision[@]}" --bundle "$bundle" --no-selftest
+step no_router "${provision[@]}" --mavlink-router /dev/ttyTHS1:921600
+printf '#!/bin/sh\n' >"$layers/root/usr/bin/mavlink-routerd"
+chmod 755 "$layers/root/usr/bin/mavlink-routerd"
+step router "${provision[@]}" --mavlink-router /dev/ttyTHS1:921600 --no-selftest
+step router_unit systemctl is-enabled mavlink-router.service
+step router_config cat /etc/tilefix/mavlink-router.conf
+rm "$layers/root/usr/bin/mavlink-routerd"
 step purged /opt/tilefix/current/deploy/provision.sh --uninstall --purge
 step debs "${provision[@]}" --bundle "$with_debs"
 step package dpkg-query --show of-jetpack

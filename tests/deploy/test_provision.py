@@ -120,6 +120,15 @@ def test_purge_leaves_nothing(board: Path) -> None:
     assert left_over == {}
 
 
+def test_a_router_is_set_up_where_it_is_installed(board: Path) -> None:
+    assert "mavlink-routerd is not installed" in said(board, "no_router")
+    assert said(board, "no_router").endswith("exit status 2\n")
+    assert said(board, "router").endswith("exit status 0\n")
+    assert said(board, "router_unit").splitlines()[0] == "enabled"
+    assert "Device=/dev/ttyTHS1\nBaud=921600\n" in said(board, "router_config")
+    assert "./etc/tilefix/mavlink-router.conf" not in left(board, "purged")
+
+
 def test_packages_of_jetpack_come_along(board: Path) -> None:
     assert "1 packages of JetPack" in said(board, "debs")
     assert said(board, "package") == "of-jetpack\t10.3\nexit status 0\n"
