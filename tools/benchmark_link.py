@@ -226,7 +226,6 @@ def _gate_us(packets: Sequence[bytes], signed: bool) -> float:
     signing = None
     if signed:
         signing = Signing(KEY, Book(STAMP), 0)
-        signing.written(Book(STAMP + 10**9, {(SYSTEM, 1, 0): STAMP + 10**9}))
     gate = Gate(numbers(Decoder().names), DEFAULT_COMPONENT_ID, signing=signing)
     peer = ("127.0.0.1", 1)
     begun_ns = time.thread_time_ns()

@@ -73,11 +73,12 @@ class Pieces:
         return
 
 
-def _keeper(now_ns: int) -> Bookkeeper:
-    """Stamps for the whole flight are there from the start: a disk would answer at another turn in each run."""
-    signing = Signing(KEY, Book(_BEGUN_STAMP), now_ns)
-    signing.written(Book(2 * _BEGUN_STAMP, {(SYSTEM, 1, 0): 2 * _BEGUN_STAMP}))
-    return Bookkeeper(signing, Path("unused"))
+class InMemory(Bookkeeper):
+    """Writes nothing down: a disk would answer at another turn in each run."""
+
+    def turn(self, now_ns: int) -> None:
+        while (due := self.signing.due(now_ns)) is not None:
+            self.signing.written(due)
 
 
 class TruthfulLocalizer:
@@ -151,7 +152,7 @@ class LinkFlight:
         frame = LocalFrame(47.0, 8.0)
         vehicle = SimulatedVehicle(0.0, 0.0, 120.0, seed=seed, speed_mps=8.0)
         self.autopilot = SimulatedAutopilot(vehicle, Course(_PATH, 8.0), frame, start_ns=_START_NS, seed=seed)
-        keeper = _keeper(self.clock.now_ns()) if signed else None
+        keeper = InMemory(Signing(KEY, Book(_BEGUN_STAMP), self.clock.now_ns()), Path()) if signed else None
         self.link = MavlinkLink(self.transport, self.clock, signing=keeper)
         localizer = TruthfulLocalizer(self.autopilot.flight.truth_at, frame)
         self.daemon = Daemon(localizer, NoCamera(), self.link, clock=self.clock)

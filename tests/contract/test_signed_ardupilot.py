@@ -15,7 +15,7 @@ from support.tools import load_tool
 from tilefix.errors import LinkError
 from tilefix.links.mavlink import MavlinkLink
 from tilefix.links.messages import Attitude, CommandResult, LinkMessage
-from tilefix.links.signing import EPOCH_UNIX_S, Trust
+from tilefix.links.signing import Trust
 from tilefix.links.signingfiles import Bookkeeper, open_signing, save_key
 from tilefix.links.transport import Udp
 from tilefix.timing import MonotonicClock
@@ -61,7 +61,7 @@ class Rig:
         while not (heard := self.ground.read()):
             assert time.monotonic() < deadline, "SITL does not speak"
             time.sleep(0.05)
-        stamp = round((time.time() - EPOCH_UNIX_S) * 1e5)
+        stamp = round((time.time() - 1_420_070_400) * 1e5)
         message = mavlink.MAVLink_setup_signing_message(1, 1, list(KEY), stamp)
         assert self.ground.write(bytes(message.pack(self._sender)), heard[0][1])
 
@@ -69,7 +69,7 @@ class Rig:
         path = self.folder / name
         if not path.exists():
             save_key(path, key)
-        return open_signing(path, None, required=True, now_ns=self.clock.now_ns(), unix_s=time.time())
+        return open_signing(path, None, required=True, now_ns=self.clock.now_ns())
 
     def hear(self, link: MavlinkLink, seconds: float, enough: Callable[[list[LinkMessage]], bool]) -> list[LinkMessage]:
         heard: list[LinkMessage] = []

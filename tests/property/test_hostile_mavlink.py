@@ -14,12 +14,11 @@ from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
 from support.clocks import ManualClock
 from support.mavlink import PEER, Autopilot, FakeTransport, decoded
-from support.packets import packet_of, signed
+from support.packets import Unwritten, packet_of, signed
 from tilefix.links.commands import Result, hint_of
 from tilefix.links.mavlink import MavlinkLink
 from tilefix.links.messages import Order
 from tilefix.links.signing import Book, Signing
-from tilefix.links.signingfiles import Bookkeeper
 from tilefix.links.vehicle import Vehicle
 from tilefix.publishing.publisher import Publisher
 from tilefix.types import Covariance, Fix, FixKind, NoFix, Reason
@@ -131,17 +130,16 @@ SECRET = bytes(range(150, 182))
 def test_a_signed_link_hears_nobody_without_the_key(packets: list[tuple[bytes, tuple[str, int], float]]) -> None:
     clock, transport = ManualClock(), FakeTransport()
     signing = Signing(KEY, Book(10**12), clock.now_ns())
-    signing.written(Book(10**14, {(7, 1, 0): 10**14}))  # nothing is due for years: no disk is needed
-    link, pilot = MavlinkLink(transport, clock, signing=Bookkeeper(signing, Path("unused"))), Autopilot(7)
+    link, pilot = MavlinkLink(transport, clock, signing=Unwritten(signing, Path("none"))), Autopilot(7)
     transport.incoming.append((signed(pilot.heartbeat(), KEY, 10**12), PEER))
     link.poll()
     assert link.system_id == 7
-    before = (signing.stamp(0), link.gate.peer, link.gate.heard_ns)
+    before = (dict(signing._streams), link.gate.peer, link.gate.heard_ns)
     for packet, peer, seconds in packets:
         clock.advance_s(seconds)
         transport.incoming.append((packet, peer))
         assert list(link.poll()) == []
-    assert (signing.stamp(0), link.gate.peer, link.gate.heard_ns) == before
+    assert (signing._streams, link.gate.peer, link.gate.heard_ns) == before
 
 
 def test_a_key_that_is_told_on_the_link_goes_nowhere(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,6 +9,16 @@ from pymavlink.dialects.v20 import ardupilotmega as mavlink
 from tilefix.links.dialect import KNOWN
 from tilefix.links.packets import Framer, Packet, checksum
 from tilefix.links.signing import signature
+from tilefix.links.signingfiles import Bookkeeper
+
+
+class Unwritten(Bookkeeper):
+    """Keeps the book in memory."""
+
+    def turn(self, now_ns: int) -> None:
+        book = self.signing.due(now_ns)
+        if book is not None:
+            self.signing.written(book)
 
 
 def packet_of(

@@ -21,8 +21,7 @@ from tilefix.links.signing import AHEAD_TICKS, Book, Trust
 from tilefix.links.signingfiles import Bookkeeper, load_book, load_key, open_signing, save_book, save_key
 
 KEY = bytes(range(100, 132))
-UNIX_S = 1_700_000_000.0
-STAMP = round((UNIX_S - 1_420_070_400) * 1e5)
+STAMP = 28_000_000_000_000
 S = 1_000_000_000
 
 
@@ -76,16 +75,13 @@ def test_a_key_that_is_no_file_is_refused(tmp_path: Path) -> None:
 def test_the_book_survives(tmp_path: Path) -> None:
     path, book = tmp_path / "book", Book(STAMP, {(1, 2, 3): 77, (255, 190, 0): STAMP})
     save_book(path, book)
-    assert load_book(path, 0.0) == book
+    assert load_book(path) == book
     assert path.stat().st_mode & 0o777 == 0o600
     assert [one.name for one in tmp_path.iterdir()] == ["book"]
 
 
-def test_the_machines_clock_counts_only_where_there_is_no_book(tmp_path: Path) -> None:
-    assert load_book(tmp_path / "book", UNIX_S) == Book(STAMP)
-    assert load_book(tmp_path / "book", 0.0) == Book(0)
-    save_book(tmp_path / "book", Book(5))
-    assert load_book(tmp_path / "book", UNIX_S) == Book(5)
+def test_without_a_book_nothing_was_used(tmp_path: Path) -> None:
+    assert load_book(tmp_path / "book") == Book(0)
 
 
 @pytest.mark.parametrize(
@@ -94,15 +90,15 @@ def test_the_machines_clock_counts_only_where_there_is_no_book(tmp_path: Path) -
         "",
         "[]",
         "{}",
-        '{"format": 2, "sent_before": 1, "heard_before": {}}',
-        '{"format": 1, "sent_before": -1, "heard_before": {}}',
-        '{"format": 1, "sent_before": 1.5, "heard_before": {}}',
-        '{"format": 1, "sent_before": true, "heard_before": {}}',
-        '{"format": 1, "sent_before": 281474976710656, "heard_before": {}}',
-        '{"format": 1, "sent_before": 1, "heard_before": []}',
-        '{"format": 1, "sent_before": 1, "heard_before": {"1.2": 3}}',
-        '{"format": 1, "sent_before": 1, "heard_before": {"1.2.256": 3}}',
-        '{"format": 1, "sent_before": 1, "heard_before": {"1.2.x": 3}}',
+        '{"format": 2, "sent_before": 1, "heard": {}}',
+        '{"format": 1, "sent_before": -1, "heard": {}}',
+        '{"format": 1, "sent_before": 1.5, "heard": {}}',
+        '{"format": 1, "sent_before": true, "heard": {}}',
+        '{"format": 1, "sent_before": 281474976710656, "heard": {}}',
+        '{"format": 1, "sent_before": 1, "heard": []}',
+        '{"format": 1, "sent_before": 1, "heard": {"1.2": 3}}',
+        '{"format": 1, "sent_before": 1, "heard": {"1.2.256": 3}}',
+        '{"format": 1, "sent_before": 1, "heard": {"1.2.x": 3}}',
         "[" * 100_000,
         "\xff",
     ],
@@ -111,7 +107,7 @@ def test_a_damaged_book_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "book"
     path.write_text(text, encoding="latin-1")
     with pytest.raises(LinkError, match="damaged"):
-        load_book(path, UNIX_S)
+        load_book(path)
 
 
 @settings(max_examples=25, deadline=None)
@@ -119,14 +115,14 @@ def test_a_damaged_book_is_refused(tmp_path: Path, text: str) -> None:
 def test_any_book_comes_back(tmp_path_factory: pytest.TempPathFactory, heard: dict, before: int) -> None:  # type: ignore[type-arg]
     path = tmp_path_factory.mktemp("book") / "book"
     save_book(path, Book(before, heard))
-    assert load_book(path, 0.0) == Book(before, heard)
+    assert load_book(path) == Book(before, heard)
 
 
 def _open(folder: Path, **changed: object) -> Bookkeeper:
     key = folder / "link.key"
     if not key.exists():
         save_key(key, KEY)
-    return open_signing(key, None, required=True, now_ns=0, unix_s=UNIX_S, **changed)  # type: ignore[arg-type]
+    return open_signing(key, None, required=True, now_ns=0, **changed)  # type: ignore[arg-type]
 
 
 def _settle(keeper: Bookkeeper, now_ns: int) -> None:
@@ -137,12 +133,11 @@ def _settle(keeper: Bookkeeper, now_ns: int) -> None:
         keeper.turn(now_ns)
 
 
-def test_a_restart_at_any_moment_repeats_no_stamp_and_trusts_no_packet_again(tmp_path: Path) -> None:
+def test_a_restart_repeats_no_stamp_and_trusts_no_packet_again(tmp_path: Path) -> None:
     keeper = _open(tmp_path)
-    packet = parsed(signed(heartbeat(), KEY, STAMP + 1))
-    assert keeper.signing.check(parsed(signed(heartbeat(), KEY, STAMP)), 0) is Trust.NOT_WRITTEN
-    _settle(keeper, 0)
+    packet = parsed(signed(heartbeat(), KEY, STAMP))
     assert keeper.signing.check(packet, 0) is Trust.SIGNED
+    _settle(keeper, 0)
     sent = keeper.signing.next_stamp(3 * S)
     assert sent is not None
     # No close: the power went, and with it the lock.
@@ -151,6 +146,7 @@ def test_a_restart_at_any_moment_repeats_no_stamp_and_trusts_no_packet_again(tmp
     keeper._lock = None
     again = _open(tmp_path)
     assert again.signing.check(packet, 0) is Trust.REPLAYED
+    assert again.signing.check(parsed(signed(heartbeat(), KEY, STAMP + 1)), 0) is Trust.SIGNED
     later = again.signing.next_stamp(0)
     assert later is not None
     assert later > sent
@@ -158,13 +154,13 @@ def test_a_restart_at_any_moment_repeats_no_stamp_and_trusts_no_packet_again(tmp
     again.close(0)
 
 
-def test_a_proper_end_leaves_no_time_in_which_it_is_deaf(tmp_path: Path) -> None:
+def test_a_proper_end_keeps_the_last_stamps(tmp_path: Path) -> None:
     keeper = _open(tmp_path)
     keeper.signing.check(parsed(signed(heartbeat(), KEY, STAMP)), 0)
     _settle(keeper, 0)
     keeper.signing.check(parsed(signed(heartbeat(), KEY, STAMP + 9)), 0)
     keeper.close(0)
-    assert load_book(tmp_path / "link.key.stamps", 0.0).heard_before == {(7, 1, 0): STAMP + 10}
+    assert load_book(tmp_path / "link.key.stamps").heard == {(7, 1, 0): STAMP + 9}
     keeper.close(0)
 
 
@@ -219,13 +215,13 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     save_key(tmp_path / "link.key", KEY)
     absent = tmp_path / "absent" / "stamps"
     with pytest.raises(LinkError, match="signing_state_file"):
-        open_signing(tmp_path / "link.key", absent, required=True, now_ns=0, unix_s=UNIX_S)
+        open_signing(tmp_path / "link.key", absent, required=True, now_ns=0)
 
 
 def test_the_first_book_is_there_before_anything_is_sent(tmp_path: Path) -> None:
     keeper = _open(tmp_path)
     told = json.loads((tmp_path / "link.key.stamps").read_text())
-    assert told["sent_before"] == STAMP + AHEAD_TICKS
+    assert told["sent_before"] == AHEAD_TICKS
     keeper.close(0)
 
 

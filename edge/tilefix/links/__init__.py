@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from tilefix.errors import LinkError
@@ -28,7 +27,6 @@ def open_link(settings: LinkSettings, clock: Clock, gimbal: GimbalSource | None 
                 settings.signing_state_file,
                 required=settings.require_signing is not False,
                 now_ns=clock.now_ns(),
-                unix_s=time.time(),
             )
         except LinkError:
             transport.close()

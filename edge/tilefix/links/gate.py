@@ -114,6 +114,8 @@ class Gate:
             of_vehicle = at_home and self.vehicle is not None and packet.system == self.vehicle[0]
             if not (of_vehicle or trust is Trust.SIGNED) or not self._for_us(message) or not self._in_time(now_ns):
                 return None
+            if self._signing is not None:
+                self._signing.keep()
             return Heard(message, packet.number, source, peer, True)
         if packet.number == _HEARTBEAT and not _is_autopilot(message, source):
             return None

@@ -1,10 +1,10 @@
 """MAVLink 2 signing: which packets are trusted, and the stamps of one's own. No clock, thread or file.
 
-Stamps count 10 us since 2015. A stamp is used once: each stream, (system, component, link), must rise, none may lie
-more than a minute behind, and what may be sent or accepted is written down ahead (`Book`), so that neither a stamp of
-one's own nor a packet of another is used twice across a restart, whatever the machine's clock says. The stamps of
-others that are trusted carry one's own along; the machine's clock is asked only when there is no book yet.
-Source: MAVLink message signing.
+Stamps count 10 us since 2015. A stamp is used once: each stream, (system, component, link), must rise, a new one may
+not begin more than a minute behind. For restarts it is written down (`Book`) up to where one's own stamps may go, and
+how far each stream came: at once after a command, else every few seconds. No machine's clock is asked: the trusted
+stamps of others carry one's own along, and between them it runs on for half a minute, no further, because an autopilot
+without GNSS counts packets, not time, and must not be left behind. Source: MAVLink message signing.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ from dataclasses import dataclass, field
 from tilefix.links.packets import Packet
 
 KEY_BYTES = 32
-EPOCH_UNIX_S = 1_420_070_400
 TICK_NS = 10_000
 _TICKS_PER_S = 100_000
 LAST_STAMP = (1 << 48) - 1
 MAX_AGE_TICKS = 60 * _TICKS_PER_S
-# After a crash the link is deaf for at most this long, and the book is written every half of it.
+_RUNS_ON_NS = 30_000_000_000
+# Only who holds the key opens streams; a network has a handful.
+MAX_STREAMS = 64
+# How far ahead stamps of one's own are written down, and how often the book is written: after half of it.
 AHEAD_TICKS = 5 * _TICKS_PER_S
+_WRITE_EVERY_NS = 2_500_000_000
 # What a telemetry radio puts in between the two ends, without the key: RADIO and RADIO_STATUS.
 UNSIGNED_ALLOWED = frozenset({109, 166})
 
@@ -39,8 +42,7 @@ class Trust(enum.Enum):
     NOT_SIGNED = "not signed"
     FORGED = "signed with another key, or altered"
     REPLAYED = "was there before"
-    TOO_OLD = "more than a minute behind"
-    NOT_WRITTEN = "ahead of what is written down"
+    TOO_OLD = "new, and more than a minute behind"
 
     @property
     def accepted(self) -> bool:
@@ -50,11 +52,11 @@ class Trust(enum.Enum):
 
 @dataclass(frozen=True)
 class Book:
-    """What a restart has to know: stamps below these were, or may have been, used. `sent_before`: by tilefix itself;
-    `heard_before`: by each stream."""
+    """What a restart has to know. `sent_before`: below it tilefix may have used any stamp; `heard`: each stream's last
+    one."""
 
     sent_before: int
-    heard_before: Mapping[Stream, int] = field(default_factory=dict)
+    heard: Mapping[Stream, int] = field(default_factory=dict)
 
 
 class Signing:
@@ -69,8 +71,8 @@ class Signing:
         self.link_id = link_id
         self._written = book
         self._last_sent = book.sent_before - 1
-        self._streams = {stream: before - 1 for stream, before in book.heard_before.items()}
-        self._ahead: dict[Stream, int] = {}
+        self._streams = dict(book.heard)
+        self._urgent, self._due_ns = False, now_ns
         self._base = (book.sent_before, now_ns)
         self.counts = dict.fromkeys(Trust, 0)
 
@@ -82,7 +84,7 @@ class Signing:
     def stamp(self, now_ns: int) -> int:
         """The stamp that now has: it runs on from the highest one that is known."""
         stamp, at_ns = self._base
-        return min(stamp + max(now_ns - at_ns, 0) // TICK_NS, LAST_STAMP)
+        return min(stamp + min(max(now_ns - at_ns, 0), _RUNS_ON_NS) // TICK_NS, LAST_STAMP)
 
     def next_stamp(self, now_ns: int) -> int | None:
         """A stamp for one packet, above every one before; `None` while none that is written down is left."""
@@ -109,29 +111,29 @@ class Signing:
             return Trust.FORGED
         stamp = int.from_bytes(raw[-12:-6], "little")
         stream = (packet.system, packet.component, raw[-13])
-        if stamp <= self._streams.get(stream, -1):
+        last = self._streams.get(stream)
+        if last is not None and stamp <= last:
             return Trust.REPLAYED
-        if stamp < self.stamp(now_ns) - MAX_AGE_TICKS:
+        if last is None and stamp < self.stamp(now_ns) - MAX_AGE_TICKS:
             return Trust.TOO_OLD
-        # Used up, trusted or not: else whoever repeats a packet that came too early would be taken for its sender.
         self._streams[stream] = stamp
-        if stamp >= self._written.heard_before.get(stream, 0):
-            self._ahead[stream] = stamp
-            return Trust.NOT_WRITTEN
+        if len(self._streams) > MAX_STREAMS:
+            del self._streams[min(self._streams, key=self._streams.__getitem__)]
         if stamp > self.stamp(now_ns):
             self._base = (stamp, now_ns)
         return Trust.SIGNED
 
+    def keep(self) -> None:
+        """Has the streams written down at once: a command was trusted, and shall not be a second time."""
+        self._urgent = True
+
     def due(self, now_ns: int) -> Book | None:
         """The book to write down now; `None` while the one that is written reaches far enough."""
-        enough = AHEAD_TICKS // 2
-        written = self._written
-        if (
-            not self._ahead
-            and written.sent_before - self._own(now_ns) >= enough
-            and all(written.heard_before.get(stream, 0) - last >= enough for stream, last in self._live(now_ns).items())
-        ):
+        enough = self._written.sent_before - self._own(now_ns) >= AHEAD_TICKS // 2
+        fresh = now_ns - self._due_ns < _WRITE_EVERY_NS or self._streams == self._written.heard
+        if enough and fresh and not self._urgent:
             return None
+        self._urgent, self._due_ns = False, now_ns
         return self._book(now_ns, AHEAD_TICKS)
 
     def last(self, now_ns: int) -> Book:
@@ -141,23 +143,12 @@ class Signing:
     def written(self, book: Book) -> None:
         """Notes that `book`, which `due` gave, is on the disk."""
         self._written = book
-        self._ahead = {
-            stream: stamp for stream, stamp in self._ahead.items() if stamp >= book.heard_before.get(stream, 0)
-        }
 
     def _book(self, now_ns: int, ahead: int) -> Book:
-        heard = self._live(now_ns)
-        before = {stream: min(stamp + ahead, LAST_STAMP) for stream, stamp in heard.items()}
-        return Book(min(max(self._own(now_ns), *heard.values(), 0) + ahead, LAST_STAMP), before)
+        return Book(min(self._own(now_ns) + ahead, LAST_STAMP), dict(self._streams))
 
     def _own(self, now_ns: int) -> int:
         return max(self.stamp(now_ns), self._last_sent)
-
-    def _live(self, now_ns: int) -> dict[Stream, int]:
-        """The streams that still say something: what lies a minute behind is refused without being remembered."""
-        oldest = self.stamp(now_ns) - MAX_AGE_TICKS
-        self._streams = {stream: last for stream, last in self._streams.items() if last >= oldest}
-        return dict(self._streams)
 
 
 def signature(key: bytes, packet: bytes) -> bytes:

@@ -19,7 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from tilefix.errors import LinkError
-from tilefix.links.signing import EPOCH_UNIX_S, KEY_BYTES, LAST_STAMP, Book, Signing, Stream, Trust
+from tilefix.links.signing import KEY_BYTES, LAST_STAMP, Book, Signing, Stream, Trust
 
 _logger = logging.getLogger(__name__)
 _MAX_KEY_FILE_BYTES = 256
@@ -78,18 +78,18 @@ def save_key(path: Path, key: bytes) -> None:
         raise LinkError(f"cannot be written: {error.strerror}", where=path, mend="check the folder") from error
 
 
-def load_book(path: Path, unix_s: float) -> Book:
-    """The book in a file; where there is none yet, one that begins at the machine's clock. Raises `LinkError`."""
+def load_book(path: Path) -> Book:
+    """The book in a file; where there is none yet, one in which nothing was used. Raises `LinkError`."""
     try:
         if path.stat().st_size > _MAX_BOOK_BYTES:
             raise ValueError("too large")
         told = json.loads(path.read_text(encoding="ascii"))
         if told["format"] != _FORMAT:
             raise ValueError("of another version")
-        heard = {_stream(name): _stamp(before) for name, before in told["heard_before"].items()}
+        heard = {_stream(name): _stamp(last) for name, last in told["heard"].items()}
         return Book(_stamp(told["sent_before"]), heard)
     except FileNotFoundError:
-        return Book(min(max(round((unix_s - EPOCH_UNIX_S) * 1e5), 0), LAST_STAMP))
+        return Book(0)
     except OSError as error:
         raise LinkError(f"cannot be read: {error.strerror}", where=path, mend="check its owner") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -99,8 +99,8 @@ def load_book(path: Path, unix_s: float) -> Book:
 
 def save_book(path: Path, book: Book) -> None:
     """Writes the book so that a reader, or a restart at any instant, finds it whole. Raises OSError."""
-    heard = {".".join(map(str, stream)): before for stream, before in sorted(book.heard_before.items())}
-    text = json.dumps({"format": _FORMAT, "sent_before": book.sent_before, "heard_before": heard})
+    heard = {".".join(map(str, stream)): last for stream, last in sorted(book.heard.items())}
+    text = json.dumps({"format": _FORMAT, "sent_before": book.sent_before, "heard": heard})
     partial = path.with_name(f"{path.name}.partial")
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
         file.write(text + "\n")
@@ -186,16 +186,16 @@ class Bookkeeper:
             self._lock = None
 
 
-def open_signing(key_file: Path, book_file: Path | None, *, required: bool, now_ns: int, unix_s: float) -> Bookkeeper:
+def open_signing(key_file: Path, book_file: Path | None, *, required: bool, now_ns: int) -> Bookkeeper:
     """The signing that these files hold; its first book is on the disk when this returns. Raises `LinkError`.
 
-    `book_file`: by default beside the key. `unix_s`: the machine's clock, believed only where there is no book.
+    `book_file`: by default beside the key.
     """
     key = load_key(key_file)
     path = key_file.with_name(f"{key_file.name}.stamps") if book_file is None else book_file
     lock = _locked(path)
     try:
-        signing = Signing(key, load_book(path, unix_s), now_ns, required=required)
+        signing = Signing(key, load_book(path), now_ns, required=required)
         book = signing.due(now_ns)
         assert book is not None  # of a book just read nothing is left to use
         save_book(path, book)
