@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import argparse
 import functools
+import multiprocessing
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-
-import numpy as np
 
 from generated_figures import read_record
 from generated_plans import SETS, sorties
@@ -32,7 +32,6 @@ STEPS_M = (20.0, 30.0, 50.0, 222.0)
 CANARIES_M = (10.0, 15.0, 20.0, 30.0)
 MOST_M = 100.0
 LIMIT_M = 25.0  # a ramp has to be noticed by then: only flights that last so long are counted
-Trials = Callable[[Attack], list[Outcome]]
 
 
 def recorded(folder: Path, name: str) -> list[Track]:
@@ -46,38 +45,48 @@ def recorded(folder: Path, name: str) -> list[Track]:
     return [track for track in tracks if track.seconds > AFTER_S + 15.0]
 
 
-def measure(name: str, tracks: Sequence[Track], draws: int, hours: int) -> tuple[dict[str, str], str]:
+def measure(name: str, tracks: Sequence[Track], draws: int, hours: int, jobs: int) -> tuple[dict[str, str], str]:
     """The files and the tables of a set."""
     seed = SEEDS[name]
-    each: Trials = functools.partial(_trials, tracks, draws, seed)
-    honest = trials(tracks, Attack(), 4 * draws, seed)
-    long_flights = [judged(long_track(seed + k, 1.0), Attack(), seed + k) for k in range(hours)]
-    ramps = []
-    for rate_mps in RAMPS_MPS:
-        attack = Attack(AFTER_S, ramp_mps=rate_mps, most_m=MOST_M)
-        lasting = [track for track in tracks if track.seconds > AFTER_S + LIMIT_M / rate_mps]
-        ramps.append(Row(f"{rate_mps:.2g} m/s", attack, trials(lasting, attack, draws, seed)))
-    steps = []
-    for step_m in STEPS_M:
-        attack = Attack(AFTER_S, step_m=step_m)
-        steps.append(Row(f"{step_m:g} m at once", attack, each(attack)))
-    canaries = []
+    lasting = {rate: [one for one in tracks if one.seconds > AFTER_S + LIMIT_M / rate] for rate in RAMPS_MPS}
+    ramps = {f"{rate:.2g} m/s": Attack(AFTER_S, ramp_mps=rate, most_m=MOST_M) for rate in RAMPS_MPS}
+    steps = {f"{step_m:g} m at once": Attack(AFTER_S, step_m=step_m) for step_m in STEPS_M}
+    canaries = {}
     for size_m in CANARIES_M:
-        for start, words in ((0.0, "from the start"), (AFTER_S, "in flight")):
-            attack = Attack(start, canary_m=size_m, canary_from_start=start == 0.0)
-            canaries.append(Row(f"{size_m:g} m {words}", attack, each(attack)))
+        canaries[f"{size_m:g} m from the start"] = Attack(canary_m=size_m, canary_from_start=True)
+        canaries[f"{size_m:g} m in flight"] = Attack(AFTER_S, canary_m=size_m)
+    tasks = [functools.partial(trials, tracks, Attack(), 4 * draws, seed)]
+    tasks += [functools.partial(_long, seed + k) for k in range(hours)]
+    tasks += [
+        functools.partial(trials, flown, attack, draws, seed)
+        for flown, attack in zip(lasting.values(), ramps.values(), strict=True)
+    ]
+    tasks += [functools.partial(trials, tracks, one, draws, seed) for one in (*steps.values(), *canaries.values())]
+    honest, *done = _results(tasks, jobs)
+    long_flights, done = [one for flight in done[:hours] for one in flight], done[hours:]
+    rows = [Row(*named, outcomes) for named, outcomes in zip((ramps | steps | canaries).items(), done, strict=True)]
+    told = len(ramps) + len(steps)
     text = "\n".join(
         [
             honest_table({f"{len(tracks)} recorded flights": honest, "long flights": long_flights}),
-            attack_table([*ramps, *steps]),
-            canary_table(canaries),
+            attack_table(rows[:told]),
+            canary_table(rows[told:]),
         ]
     )
-    return {"results.md": text, "handover.svg": picture(ramps, canaries)}, text
+    return {"results.md": text, "handover.svg": picture(rows[: len(ramps)], rows[told:])}, text
 
 
-def _trials(tracks: Sequence[Track], draws: int, seed: int, attack: Attack) -> list[Outcome]:
-    return trials(tracks, attack, draws, seed)
+def _long(seed: int) -> list[Outcome]:
+    """An hour of honest flight."""
+    return [judged(long_track(seed, 1.0), Attack(), seed)]
+
+
+def _results(tasks: Sequence[Callable[[], list[Outcome]]], jobs: int) -> list[list[Outcome]]:
+    """What the tasks give, in their order; with one job, in this process."""
+    if jobs == 1:
+        return [task() for task in tasks]
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return [future.result() for future in [pool.submit(task) for task in tasks]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,11 +97,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("out/handover"))
     parser.add_argument("--draws", type=int, default=2, choices=range(1, 65), metavar="N", help="receivers per flight")
     parser.add_argument("--hours", type=int, default=50, choices=range(1001), metavar="N", help="of long flights")
+    parser.add_argument("--jobs", type=int, default=1, choices=range(1, 65), metavar="N")
     args = parser.parse_args(argv)
     try:
         tracks = recorded(args.flights, args.set)
-        with np.errstate(all="raise"):
-            files, text = measure(args.set, tracks, args.draws, args.hours)
+        files, text = measure(args.set, tracks, args.draws, args.hours, args.jobs)
         write_results(args.out / args.set, files)
     except TilefixError as error:
         print(f"evaluate_handover: {error}", file=sys.stderr)
