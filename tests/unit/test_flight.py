@@ -57,6 +57,15 @@ def test_a_late_stamp_takes_the_log_of_the_exposure(tmp_path: Path) -> None:
     assert (third.agl_m, third.roll_deg) == (None, 2.0)
 
 
+def test_nothing_is_interpolated_over_a_gap_of_the_log_nor_the_long_way_round(tmp_path: Path) -> None:
+    rows = "f0.png,0,100,0,0,0,47,179.9\nf1.png,1,100,0,0,0,47,-179.9\nf2.png,9,100,0,0,0,47,-179.7\n"
+    toml = (picture_flight(tmp_path, rows) / "flight.toml").read_text()
+    (tmp_path / "flight.toml").write_text(toml.replace("[mount]", "latency_ms = 250\n[mount]"))
+    first, second = open_flight(tmp_path).rows[1:]
+    assert first.truth == pytest.approx((47.0, -179.95))
+    assert (second.state.roll_deg, second.state.agl_m, second.truth) == (None, None, None)
+
+
 def test_all_heights_are_read_and_are_those_of_the_exposure(tmp_path: Path) -> None:
     header = HEADER.strip() + ",agl_sigma_m,amsl_m,amsl_sigma_m\n"
     rows = "f0.png,0,100,0,0,0,47,8,2,500,3\nf1.png,1,110,0,0,0,47,8,4,520,5\nf2.png,2,,0,0,0,47,8,,,\n"

@@ -204,6 +204,10 @@ def test_a_mission_without_a_leg_is_refused() -> None:
         ('{"fileType": "Plan", "mission": {"items": [], "cruiseSpeed": -1}}', "cruiseSpeed.* is -1 m/s"),
         ('{"fileType": "Plan", "mission": {"items": [], "plannedHomePosition": [1]}}', "plannedHomePosition"),
         ('{"fileType": NaN}', "NaN"),
+        (
+            '{"fileType": "Plan", "mission": {"items": [' + '{"type": "ComplexItem"},' * MAX_ITEMS + "{}]}}",
+            "line 1: more than",
+        ),
         ('{"a": ' + "[" * 100_000, "nested too deeply"),
         ('{"a": ' + "9" * 10_000 + "}", "number too long"),
     ],

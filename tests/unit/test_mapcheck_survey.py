@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import astuple
 
 import numpy as np
@@ -118,11 +119,16 @@ def place(package: MapPackage, east_m: float, north_m: float, agl_m: float = AGL
 
 
 def judged(
-    sight: Sight, *places: tuple[float, ...], coast_s: float = 5.0, speed_mps: float = 10.0, low: bool = False
+    sight: Sight,
+    *places: tuple[float, ...],
+    coast_s: float = 5.0,
+    coast_m: float = math.inf,
+    speed_mps: float = 10.0,
+    low: bool = False,
 ) -> MissionCheck:
     stops = [place(sight.package, *one) for one in places]
     legs = [Leg(k, "waypoint", a, b, speed_mps, low) for k, (a, b) in enumerate(itertools.pairwise(stops))]
-    return check_route(Route(tuple(legs), ("a note",)), sight, coast_s)
+    return check_route(Route(tuple(legs), ("a note",)), sight, coast_s, max_coast_m=coast_m)
 
 
 def test_a_leg_over_detail_is_fine(sight: Sight) -> None:
@@ -142,6 +148,14 @@ def test_what_coasting_bears_is_fine_and_more_is_hard(sight: Sight) -> None:
     assert long.judgements[1].lengths_m[State.INDISTINCT] > 150.0
     for leg in long.judgements:
         assert sum(leg.lengths_m.values()) == pytest.approx(leg.length_m)
+
+
+def test_a_fast_vehicle_coasts_no_farther_than_its_position_is_sent(sight: Sight) -> None:
+    there = ((-220.0, 200.0), (-150.0, 60.0), (-150.0, -220.0))
+    fast = {"coast_s": 10.0, "speed_mps": 60.0}
+    far, near = judged(sight, *there, **fast, coast_m=400.0), judged(sight, *there, **fast, coast_m=150.0)
+    assert not far.hard
+    assert near.judgements[1].hard
 
 
 def test_a_stretch_goes_on_over_a_waypoint(sight: Sight) -> None:

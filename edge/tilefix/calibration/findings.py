@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ TOLD = Parameters(1.0, 1.0, 1.5, 0.025, 0.06, 3.0, 3.0)
 SIGNIFICANT_SIGMAS = 2.0
 STRAIGHT_DEG = 60.0  # headings within so many degrees are one direction
 STEADY_SHARE = 0.1  # of the speed
+LATENCY_RANGE_MS = (-200.0, 2000.0)  # what an aircraft's configuration takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,22 @@ def _config(values: tuple[Finding, ...], camera: CameraModel, log_focal: float) 
     else:
         stretch = math.exp(log_focal)
         mark = "" if hfov.told else "# not told by this flight: "
-        lines += [f"{mark}fx = {camera.fx * stretch:.2f}", f"{mark}fy = {camera.fy * stretch:.2f}"]
+        # Of the pictures as they are stored, which may be reduced: focal lengths in pixels belong to a size.
+        size = (("width", camera.width), ("height", camera.height))
+        focal = (
+            ("fx", camera.fx * stretch),
+            ("fy", camera.fy * stretch),
+            ("cx", camera.cx),
+            ("cy", camera.cy),
+        )
+        lines += [f"{mark}{key} = {value}" for key, value in size]
+        lines += [f"{mark}{key} = {value:.2f}" for key, value in focal]
+    low_ms, high_ms = LATENCY_RANGE_MS
+    if not low_ms <= late.value <= high_ms:
+        lines += [
+            f"# no camera is that late or early: check the times of the log, {low_ms:g} to {high_ms:g} ms is taken"
+        ]
+        late = replace(late, told=False)
     lines += [_line("latency_ms", late, 0), "[map]"]
     lines += [_line("offset_east_m", east, 2), _line("offset_north_m", north, 2)]
     return "\n".join(lines) + "\n"

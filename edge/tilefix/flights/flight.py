@@ -44,6 +44,7 @@ _RANGES = {
 _MAX_LOG_BYTES = 1 << 28
 _MAX_PICTURES = 1_000_000
 _ASPECT_TOLERANCE = 0.01
+_MAX_BETWEEN_S = 2.5  # of two rows that a state is interpolated between: an attitude says nothing of one much later
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +290,8 @@ def _row(cells: dict[str, str], place: str) -> FlightRow:
 
 
 def _earlier(rows: tuple[FlightRow, ...], late_s: float) -> tuple[FlightRow, ...]:
-    """The rows with the states and truths of `late_s` before, linear between rows; unknown where either row's is."""
+    """The rows with the states and truths of `late_s` before, linear between rows; unknown where either row's is, and
+    in gaps of the log."""
     if late_s == 0.0:
         return rows
     times = [row.time_s for row in rows]
@@ -301,6 +303,8 @@ def _at(rows: Sequence[FlightRow], times: Sequence[float], row: FlightRow, time_
     if not 0 < after < len(rows):
         return replace(row, state=VehicleState(row.state.at_ns, None, None, None, None), truth=None)
     earlier, later = rows[after - 1], rows[after]
+    if later.time_s - earlier.time_s > _MAX_BETWEEN_S:
+        return replace(row, state=VehicleState(row.state.at_ns, None, None, None, None), truth=None)
     share = (time_s - earlier.time_s) / (later.time_s - earlier.time_s)
 
     def between(a: float | None, b: float | None, turn: float = 0.0) -> float | None:
@@ -322,7 +326,10 @@ def _at(rows: Sequence[FlightRow], times: Sequence[float], row: FlightRow, time_
     )
     if earlier.truth is None or later.truth is None:
         return replace(row, state=state, truth=None)
-    lat_deg, lon_deg = (x + share * (y - x) for x, y in zip(earlier.truth, later.truth, strict=True))
+    lat_deg = earlier.truth[0] + share * (later.truth[0] - earlier.truth[0])
+    # The short way round: the antimeridian may lie between.
+    east_deg = (later.truth[1] - earlier.truth[1] + 180.0) % 360.0 - 180.0
+    lon_deg = (earlier.truth[1] + share * east_deg + 180.0) % 360.0 - 180.0
     return replace(row, state=state, truth=(lat_deg, lon_deg))
 
 

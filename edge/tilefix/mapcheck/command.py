@@ -26,6 +26,7 @@ from tilefix.mapcheck.sight import Sight
 from tilefix.mapcheck.survey import HARD_BELOW, Survey, survey
 from tilefix.maps.package import MapPackage
 from tilefix.maps.tileindex import TileIndex
+from tilefix.publishing.settings import PublishSettings
 from tilefix.service.config import load_config
 
 _WIDTH, _HEIGHT = 640, 480
@@ -35,10 +36,11 @@ def draw(args: argparse.Namespace, package: MapPackage, progress: Progress | Non
     """Writes the page and the figures; 0, or 1 when a leg of the mission is hard. Raises `TilefixError`."""
     _check_numbers(args)
     camera = CameraModel.from_hfov(_WIDTH, _HEIGHT, args.hfov_deg or DEFAULT_HFOV_DEG)
-    mount, settings = Mount(), LocalizerSettings()
+    mount, settings, publish = Mount(), LocalizerSettings(), PublishSettings()
     if args.config is not None:
         config = load_config(args.config)
         camera, mount, settings = config.camera.model, config.mount, config.localizer
+        publish = config.publish
         package = package.moved(config.map.offset_east_m, config.map.offset_north_m)
     sight = Sight(package, TileIndex.open(package), camera, mount)
     route = None if args.mission is None else _route(args, package)
@@ -55,7 +57,11 @@ def draw(args: argparse.Namespace, package: MapPackage, progress: Progress | Non
         surveyed = survey(sight, args.agl_m, progress=progress)
     mission = None
     if route is not None:
-        mission = check_route(route, sight, settings.max_coast_s, where=args.mission, progress=progress)
+        # What is coasted errs by a share of the way; a position that errs by more than is published is not sent.
+        coast_m = min(settings.max_sigma_m, publish.max_coast_sigma_m) / settings.odometry_drift
+        mission = check_route(
+            route, sight, settings.max_coast_s, max_coast_m=coast_m, where=args.mission, progress=progress
+        )
     out = args.out or Path(f"{package.path.resolve().name}-check")
     facts = _facts(args, package, camera, settings)
     result = {"facts": dict(facts), **_survey_json(surveyed), **_mission_json(mission)}

@@ -69,6 +69,7 @@ class MissionCheck:
     judgements: tuple[Judgement, ...]
     samples: tuple[Sample, ...]
     max_coast_s: float
+    max_coast_m: float
     notes: tuple[str, ...]
 
     @property
@@ -78,9 +79,16 @@ class MissionCheck:
 
 
 def check_route(
-    route: Route, sight: Sight, max_coast_s: float, *, where: object = None, progress: Progress | None = None
+    route: Route,
+    sight: Sight,
+    max_coast_s: float,
+    *,
+    max_coast_m: float = math.inf,
+    where: object = None,
+    progress: Progress | None = None,
 ) -> MissionCheck:
-    """Judges each leg of a route; raises `MissionError` for one that no aircraft flies."""
+    """Judges each leg of a route; raises `MissionError` for one that no aircraft flies. A stretch without matches is
+    coasted over for `max_coast_s`, and for `max_coast_m`: then the position is too uncertain to be sent."""
     ends = [(_local(leg.start, sight), _local(leg.end, sight)) for leg in route.legs]
     lengths = [math.hypot(b[0] - a[0], b[1] - a[1]) for a, b in ends]
     if not sum(lengths) <= MAX_ROUTE_M:
@@ -94,14 +102,14 @@ def check_route(
         samples += _along(number, leg, start, end, length_m, sight, coarsest_m)
         if progress is not None:
             progress("flying the mission", (number + 1) / len(route.legs))
-    samples, longest = _stretches(samples, route.legs, max_coast_s, sight.package.grid)
+    samples, longest = _stretches(samples, route.legs, (max_coast_s, max_coast_m), sight.package.grid)
     judgements = []
     for number, (leg, length_m) in enumerate(zip(route.legs, lengths, strict=True)):
         own = [one for one in samples if one.leg == number]
         by_state = {state: sum(one.length_m for one in own if one.state is state) for state in State}
         hard = any(not one.bridged for one in own)
         judgements.append(Judgement(leg, length_m, by_state, longest[number], hard))
-    return MissionCheck(tuple(judgements), tuple(samples), max_coast_s, route.notes)
+    return MissionCheck(tuple(judgements), tuple(samples), max_coast_s, max_coast_m, route.notes)
 
 
 def _local(place: Place, sight: Sight) -> tuple[float, float]:
@@ -146,12 +154,12 @@ def _state(glance: Glance) -> State:
 
 
 def _stretches(
-    samples: Sequence[Sample], legs: Sequence[Leg], max_coast_s: float, grid: Grid
+    samples: Sequence[Sample], legs: Sequence[Leg], bearable: tuple[float, float], grid: Grid
 ) -> tuple[list[Sample], dict[int, float]]:
     """The samples with their `bridged`, and for each leg the longest stretch without matches that it is part of.
 
-    Stretches run on from leg to leg. Take-off and landing are too low in any case: that alone makes no stretch. Beyond
-    the map's edge nothing is coasted.
+    `bearable`: seconds and metres of one. Stretches run on from leg to leg. Take-off and landing are too low in any
+    case: that alone makes no stretch. Beyond the map's edge nothing is coasted.
     """
     out: list[Sample] = []
     longest = dict.fromkeys(range(len(legs)), 0.0)
@@ -163,7 +171,7 @@ def _stretches(
         within = all(grid.contains(one.east_m, one.north_m) for one in stretch)
         for one in stretch:
             longest[one.leg] = max(longest[one.leg], length_m)
-            out.append(replace(one, bridged=within and seconds <= max_coast_s))
+            out.append(replace(one, bridged=within and seconds <= bearable[0] and length_m <= bearable[1]))
         stretch.clear()
 
     for one in samples:

@@ -103,6 +103,7 @@ class _Json:
 
     def __init__(self, text: str, path: Path) -> None:
         self.path = path
+        self._entries = 0
         starts = [-1] + [at for at, letter in enumerate(text) if letter == "\n"]
         decoder = json.JSONDecoder(parse_constant=self._constant)
 
@@ -159,6 +160,9 @@ class _Json:
             raise self._fail(owner, "its items are not a list")
         items: list[Item] = []
         for entry in raw:
+            self._entries += 1  # of complex items, too, which may hold no legs
+            if self._entries > MAX_ITEMS:
+                raise self._fail(entry, f"more than {MAX_ITEMS} items")
             if not isinstance(entry, dict):
                 raise self._fail(owner, "an item is not an object")
             if entry.get("type") == "ComplexItem":
@@ -170,8 +174,6 @@ class _Json:
                     notes.append(f"line {entry[_LINE]}: a complex item ({kind!a}) without legs in the file; left out")
             else:
                 items.append(self._item(entry))
-            if len(items) > MAX_ITEMS:
-                raise self._fail(entry, f"more than {MAX_ITEMS} items")
         return items
 
     def _item(self, entry: dict[str, Any]) -> Item:

@@ -204,7 +204,8 @@ def _legs(mission: MissionCheck) -> str:
 
 def _notes(mission: MissionCheck) -> str:
     lines = [
-        f"hard: a stretch without matches that lasts longer than the {mission.max_coast_s:g} s that are coasted",
+        f"hard: a stretch without matches that lasts longer than the {mission.max_coast_s:g} s that are coasted, or is "
+        f"longer than {mission.max_coast_m:.0f} m: then the position is too uncertain to be sent",
         *mission.notes,
     ]
     return "".join(f'<p class="note">{html.escape(printable(line))}</p>' for line in lines)
