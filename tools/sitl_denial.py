@@ -77,7 +77,7 @@ def denial(args: argparse.Namespace) -> dict[str, Any]:
         faults=tuple(args.fault),
         with_gnss_s=args.with_gnss_s,
     )
-    parameters = [*extra_parameters(vehicle.name, args.route, args.above_m, args.wind_mps), *args.parameter]
+    parameters = [*extra_parameters(vehicle.name, args.route, args.wind_mps), *args.parameter]
     rig = Rig(rig_plan, args.ardupilot, args.defaults, parameters, clock, _say)
     try:
         marks = Flight(rig, plan, _say).fly()

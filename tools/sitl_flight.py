@@ -67,13 +67,14 @@ _ROUTES = {"auto": _RECEIVER, "gps_input": _RECEIVER, "vision": _EXTERNAL, "odom
 _SELECTED = ("vision", "odometry")
 
 
-def extra_parameters(vehicle: str, route: str, above_m: float, wind_mps: float) -> list[str]:
+def extra_parameters(vehicle: str, route: str, wind_mps: float) -> list[str]:
     """Parameters beside the model's own: what the route asks for, wind, and how it flies. Names of both 4.5 and later:
     a firmware leaves out what it does not know."""
     lines = [*_ROUTES.get(route, ()), "SIM_TERRAIN 0", f"SIM_WIND_SPD {wind_mps:g}", "SIM_WIND_DIR 230"]
     if vehicle == COPTER.name:
-        return [*lines, "WPNAV_SPEED 700", "WPNAV_SPEED_UP 500", "WPNAV_SPEED_DN 300", "LAND_SPEED_HIGH 300",
-                f"RTL_ALT {100.0 * above_m:g}", "AUTO_OPTIONS 3"]  # fmt: skip
+        # Its lean is the camera's: at most what leaves a picture of the ground, also while it hurries back to its path.
+        return [*lines, "WPNAV_SPEED 700", "WPNAV_SPEED_UP 500", "LAND_SPEED_HIGH 500", "LAND_SPEED 100",
+                "ANGLE_MAX 2500", "AUTO_OPTIONS 3"]  # fmt: skip
     # What a camera that is fixed to the body may bank: tilefix takes no picture tilted by more than 35 degrees.
     return [*lines, "ROLL_LIMIT_DEG 30", "LIM_ROLL_CD 3000", "RTL_AUTOLAND 2"]
 
@@ -252,7 +253,7 @@ class Flight:
     def _land(self) -> None:
         pilot = self._pilot
         if self._rig.plan.vehicle is COPTER:
-            self._enter("RTL")
+            self._enter("LAND")
         else:
             pilot.command(mavlink.MAV_CMD_DO_LAND_START)
         pilot.until(lambda: not pilot.armed, 300.0, "landed and disarmed")

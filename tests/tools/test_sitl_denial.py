@@ -394,7 +394,7 @@ def test_a_flight_takes_off_loses_gnss_for_as_long_as_asked_and_lands(quick) -> 
     assert (marks.at_ns["restored"] - marks.at_ns["denied"]) / S == pytest.approx(60.0, abs=2.0)
     assert vehicle.sets == [("SIM_GPS1_ENABLE", 0.0), ("SIM_GPS1_ENABLE", 1.0)]
     assert marks.refusals == ["Arm: GPS 2: Bad fix"]
-    assert [mode for _, mode in marks.commanded] == [4, 3, 6]
+    assert [mode for _, mode in marks.commanded] == [4, 3, 9]
     commands = [item.command for item in vehicle.mission]
     assert commands[1] == mavlink.MAV_CMD_NAV_TAKEOFF
     assert commands.count(mavlink.MAV_CMD_NAV_WAYPOINT) == 5
@@ -418,9 +418,9 @@ def test_external_navigation_is_selected_for_the_denial_and_only_there(quick) ->
         assert marks.failure is None
         number = mavlink.MAV_CMD_SET_EKF_SOURCE_SET
         assert [parameters[0] for command, parameters in vehicle.commands if command == number] == sets
-    assert "VISO_TYPE 1" in sitl_flight.extra_parameters("copter", "vision", 120.0, 3.0)
-    assert "GPS2_TYPE 14" in sitl_flight.extra_parameters("plane", "auto", 120.0, 3.0)
-    lines = sitl_flight.extra_parameters("plane", "external_estimate", 120.0, 3.0)
+    assert "VISO_TYPE 1" in sitl_flight.extra_parameters("copter", "vision", 3.0)
+    assert "GPS2_TYPE 14" in sitl_flight.extra_parameters("plane", "auto", 3.0)
+    lines = sitl_flight.extra_parameters("plane", "external_estimate", 3.0)
     assert not any(line.startswith(("GPS", "VISO", "EK3")) for line in lines)
 
 
@@ -471,7 +471,7 @@ def test_a_mission_that_a_failsafe_took_is_commanded_again(quick) -> None:
     marks = sitl_flight.Flight(rig, plan, lambda _: None).fly()
     assert marks.failure is None
     assert "resumed" in marks.at_ns
-    assert [mode for _, mode in marks.commanded] == [4, 3, 3, 6]
+    assert [mode for _, mode in marks.commanded] == [4, 3, 3, 9]
 
 
 def test_after_a_fault_the_position_must_be_right_within_half_a_minute() -> None:
