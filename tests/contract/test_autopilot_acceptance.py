@@ -268,6 +268,19 @@ def test_a_receiver_that_is_made_the_only_one_is_followed_at_once(make: Make) ->
     assert bench.error_m() > 7.0
 
 
+@pytest.mark.parametrize(("late_s", "behind_m"), [(0.2, 0.0), (0.7, 4.5)])
+def test_a_late_feed_leaves_it_behind_by_what_was_not_declared(make: Make, late_s: float, behind_m: float) -> None:
+    """200 ms are declared as long as GPS2_DELAY_MS is 0; a copter flies at 9 m/s here."""
+    bench = make(GPS2_TYPE=14)
+    if bench.firmware.airframe is not Airframe.COPTER:
+        pytest.skip("of copters only: a plane circles")
+    bench.run(12.0, _good)
+    bench.take_off(_good)
+    bench.lose_gnss()
+    bench.run(15.0, lambda one: one.gps_input(late_s=late_s))
+    assert bench.error_m() == pytest.approx(behind_m, abs=1.5)
+
+
 # External navigation in flight
 
 
@@ -308,6 +321,36 @@ def test_a_jump_that_is_not_told_is_refused_for_seconds(make: Make) -> None:
     assert bench.error_m() < 20.0
     bench.run(12.0, feed)
     assert bench.error_m() > 40.0
+
+
+def test_three_variances_make_one_error_by_a_rule_that_changed(make: Make) -> None:
+    """Three times 25 m2 are 12.3 m until 4.7's first beta and 8.7 m since then: of a jump by 73 m only the former is
+    within five sigmas."""
+    bench = _on_vision(make)
+    bench.run(10.0, lambda one: one.vision(variance=25.0))
+    bench.run(0.2, lambda one: one.vision(variance=25.0, east_m=73.0))
+    bench.flags()
+    last = bench.of("EKF_STATUS_REPORT")[-1].pos_horiz_variance
+    sums_squares = bench.firmware.version < (4, 7, 0) or bench.firmware.development
+    assert last == pytest.approx(0.84 if sums_squares else 1.18, abs=0.12)
+
+
+def test_two_clocks_on_one_link_misdate_every_position(make: Make) -> None:
+    """One filter maps all stamps of a link, even that of a command that fails. The simulated one is off by 1.6 m then,
+    ArduPilot's own by 0.3 m."""
+    bench = _on_vision(make)
+    if bench.firmware.airframe is not Airframe.COPTER:
+        pytest.skip("of copters only: a plane circles")
+    bench.run(5.0, Bench.vision)
+    before_m = bench.error_m()
+    assert before_m < 1.0
+
+    def feed(one: Bench) -> None:
+        one.vision()
+        one.estimate_only(sent_s=one.now_s + 1e5)
+
+    bench.run(8.0, feed)
+    assert bench.error_m() > before_m + 0.1
 
 
 def test_no_such_set_of_sources(make: Make) -> None:

@@ -47,6 +47,7 @@ class Bench:
     firmware: Firmware
     now_s: float
     heard: list[Any]
+    frame = LocalFrame(*HOME[:2])
 
     def send(self, message: Any) -> None:
         raise NotImplementedError
@@ -110,8 +111,13 @@ class Bench:
     def error_m(self) -> float:
         """How far it is off, as it tells others where it is."""
         told = self.of("GLOBAL_POSITION_INT")[-1]
-        true = self.truth()
+        true = self.truth(self.boot_s - told.time_boot_ms / 1000.0)
         return apart_m(told.lat / 1e7, told.lon / 1e7, true)
+
+    @property
+    def boot_s(self) -> float:
+        """The autopilot's own clock now."""
+        return self.now_s
 
     def origin(self) -> tuple[float, float] | None:
         self.send(mavlink.MAVLink_command_long_message(*self.component, 512, 0, 49, 0, 0, 0, 0, 0, 0))
@@ -121,9 +127,9 @@ class Bench:
 
     # Publishers
 
-    def gps_input(self, east_m: float = 0.0, **changes: Any) -> None:
+    def gps_input(self, east_m: float = 0.0, late_s: float = LATE_S, **changes: Any) -> None:
         """A good GPS_INPUT for the second receiver, but for `changes`; `east_m`: how far it is off."""
-        true = self.truth(LATE_S)
+        true = self.truth(late_s)
         lat_deg, lon_deg = true.lat_deg, true.lon_deg + east_m / _EAST_M_PER_DEG
         fields: dict[str, Any] = {
             "time_usec": 0, "gps_id": 1, "ignore_flags": 0, "time_week_ms": 0, "time_week": 0, "fix_type": 3,
@@ -134,9 +140,9 @@ class Bench:
         self.send(mavlink.MAVLink_gps_input_message(**{**fields, **changes}))
 
     def _metres(self, east_m: float) -> tuple[float, float]:
-        """(north_m, east_m) from home, `east_m` off."""
+        """(north_m, east_m) from the origin that it told, `east_m` off."""
         true = self.truth()
-        east, north = _FRAME.to_local(true.lat_deg, true.lon_deg)
+        east, north = self.frame.to_local(true.lat_deg, true.lon_deg)
         return north, east + east_m
 
     def vision(
@@ -164,10 +170,15 @@ class Bench:
             )
         )  # fmt: skip
 
-    def estimate(
-        self, *, frame: int = 0, z: float = NAN, east_m: float = 0.0, sent_s: float | None = None
-    ) -> int | None:
+    def estimate(self, *, frame: int = 0, z: float = NAN, east_m: float = 0.0) -> int | None:
         """MAV_CMD_EXTERNAL_POSITION_ESTIMATE, and the answer to it."""
+        self.estimate_only(frame=frame, z=z, east_m=east_m)
+        return self._answer(mavlink.MAV_CMD_EXTERNAL_POSITION_ESTIMATE)
+
+    def estimate_only(
+        self, *, frame: int = 0, z: float = NAN, east_m: float = 0.0, sent_s: float | None = None
+    ) -> None:
+        """The same without waiting; `sent_s`: its stamp, of this bench's clock when left out."""
         true = self.truth()
         lat_deg, lon_deg = true.lat_deg, true.lon_deg + east_m / _EAST_M_PER_DEG
         number = mavlink.MAV_CMD_EXTERNAL_POSITION_ESTIMATE
@@ -176,7 +187,6 @@ class Bench:
         self.send(
             mavlink.MAVLink_command_int_message(*self.component, frame, number, 0, 0, sent_s, 0.0, 2.0, 0.0, *place)
         )
-        return self._answer(number)
 
 
 def covariance(variance: float) -> list[float]:
@@ -212,10 +222,15 @@ class StandIn(Bench):
         self._parser = mavlink.MAVLink(None)
         if not cold:
             self.run(20.0 if plane else 43.0)
+            self.frame = LocalFrame(*(self.origin() or HOME[:2]))
 
     @property
     def now_s(self) -> float:  # type: ignore[override]
         return self._ns / 1e9
+
+    @property
+    def boot_s(self) -> float:
+        return self.autopilot.boot_ns(self._ns) / 1e9
 
     def send(self, message: Any) -> None:
         self.autopilot.receive(bytes(message.pack(self._sender)), self._ns)

@@ -165,9 +165,9 @@ class Navigation:
         return self.aiding.flags()
 
     @property
-    def velocity_test(self) -> float:
-        """How far the last velocity lay off, against its gate."""
-        return self.gates.velocity_test
+    def tests(self) -> tuple[float, float]:
+        """How far the last velocity and the last position lay off, against their gates."""
+        return self.gates.velocity_test, self.gates.position_test
 
     def fed(self, number: int) -> MavlinkReceiver | None:
         """The receiver of that number, where GPS_INPUT feeds it."""

@@ -25,7 +25,7 @@ _OWN_DELAY_S = 0.2
 _LOST_S = 5.0
 _GATE, _LEAST_M, _LEAST_MPS = 5.0, 0.5, 0.3
 _VISION_POSITION = 1
-_HORIZON_S = 0.3
+_HORIZON_S, _CLOCK_S = 0.3, 0.01
 _WITH_FRAMES = (1, 20)  # MAV_FRAME_LOCAL_NED, MAV_FRAME_LOCAL_FRD
 
 
@@ -79,9 +79,9 @@ class Px4Navigation:
         return self._now_s - self._position_s <= _LOST_S
 
     @property
-    def velocity_test(self) -> float:
+    def tests(self) -> tuple[float, float]:
         """Not told."""
-        return 0.0
+        return 0.0, 0.0
 
     def fed(self, number: int) -> MavlinkReceiver | None:
         """None: PX4 takes no GPS_INPUT."""
@@ -158,7 +158,7 @@ class Px4Navigation:
         if given.frames is not None and given.frames[0] not in _WITH_FRAMES:
             return self.tally.note(Verdict.WRONG_FRAME)
         age_s = self._age_s(given.stamp_s) + self._parameters.effective("EKF2_EV_DELAY", 0.0) / 1000.0
-        if not 0.0 <= age_s < _HORIZON_S:
+        if not -_CLOCK_S <= age_s < _HORIZON_S:
             return self.tally.note(Verdict.OUT_OF_TIME)
         place = self.origin.to_geodetic(given.north_m, given.east_m)
         if place is None:

@@ -112,7 +112,7 @@ class Telemetry:
 
     def _ekf_status(self) -> Any:
         nav = self._flight.nav
-        return mavlink.MAVLink_ekf_status_report_message(nav.flags, nav.velocity_test, 0.1, 0.1, 0.1, 0.0)
+        return mavlink.MAVLink_ekf_status_report_message(nav.flags, *nav.tests, 0.1, 0.1, 0.0)
 
     def _estimator_status(self, boot_ms: int) -> Any:
         ratios = (0.1,) * 6

@@ -21,10 +21,10 @@ LEAST_SPEED_MPS = 0.3
 
 
 class Gates:
-    """`velocity_test`: how far the last velocity lay off, against its gate."""
+    """`position_test`, `velocity_test`: how far the last one lay off, against its gate."""
 
     def __init__(self, estimator: Estimator, aiding: Aiding, checks: AlignmentChecks, parameters: Parameters) -> None:
-        self.velocity_test = 0.0
+        self.position_test = self.velocity_test = 0.0
         self._estimator = estimator
         self._aiding = aiding
         self._checks = checks
@@ -47,7 +47,8 @@ class Gates:
         aiding, estimator = self._aiding, self._estimator
         gate = self._parameters.effective("EK3_POS_I_GATE", 100.0 * _USUAL_GATE) / 100.0
         glitch_m = self._parameters.effective("EK3_GLITCH_RAD", _USUAL_GLITCH_M)
-        passed = estimator.position_ratio(position, sigma_m, age_s, gate) < 1.0
+        ratio = estimator.position_ratio(position, sigma_m, age_s, gate)
+        self.position_test, passed = math.sqrt(ratio), ratio < 1.0
         lost, helped = aiding.position_lost, aiding.helped(now_s)
         if not passed and not lost:
             return Verdict.GATED

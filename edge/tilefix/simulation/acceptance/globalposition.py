@@ -23,6 +23,7 @@ _HORIZONTAL = 1
 _DEAD_RECKONING_ONLY = 1
 _UNKNOWN_DEGREES = 2147483647
 _HORIZON_MS, _TOLERANCE_S = 200.0, 0.1
+_CLOCK_S = 0.01  # what TIMESYNC may be off by
 _RESET_S, _STOPPED_S = 7.0, 5.0
 _LEAST_M = 0.01
 
@@ -76,7 +77,7 @@ class GlobalPositionSlot:
             return refusal, ()
         age_s += self._value("DELAY", 0.0) / 1000.0
         horizon_s = self._parameters.effective("EKF2_DELAY_MAX", _HORIZON_MS) / 1000.0
-        if not 0.0 <= age_s < horizon_s + _TOLERANCE_S:
+        if not -_CLOCK_S <= age_s < horizon_s + _TOLERANCE_S:
             return Verdict.OUT_OF_TIME, ()
         self._heard_s = now_s
         flaws = (Flaw.NO_ACCURACY,) if math.isnan(given.horizontal_m) else ()
