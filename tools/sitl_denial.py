@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,11 +38,15 @@ SILENT_S = 5.0  # beyond the map, a position that is only carried on ends within
 def main(argv: Sequence[str] | None = None) -> int:
     """Flies once; 0 when every verdict holds, 1 when one does not, 2 when there was no flight."""
     args = _parser().parse_args(argv)
+    # Told to end, it ends what it started, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         summary = denial(args)
     except TilefixError as error:
         print(f"sitl_denial: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     print(json.dumps({key: summary[key] for key in ("flight", "ekf_error", "fix_error", "verdicts")}, indent=1))
     print(args.out / "report.html")
     return 0 if all(summary["verdicts"].values()) else 1

@@ -582,6 +582,7 @@ def test_bad_input_ends_with_one_clear_line(
     more: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sitl_rig, "make_ground", lambda *_: (tmp_path, tmp_path, FRAME))
+    monkeypatch.setattr(sitl_denial.signal, "signal", lambda *_: None)
     assert sitl_denial.main(["--out", str(tmp_path / "out"), *more]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
