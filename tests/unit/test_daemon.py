@@ -182,14 +182,15 @@ def test_other_policies_at_a_loss(policy: str, calls: list[str]) -> None:
 
 
 def test_a_receiver_that_jumped_is_not_where_the_search_begins() -> None:
-    rig = Rig(at_loss="last_gnss")
+    rig = Rig(FakeLocalizer(frames_to_find=1000), at_loss="last_gnss")
     rig.fly(3.0)
     rig.fly(1.0, east_deg=0.01)
     assert rig.localizer.calls == ["reset"]
 
 
-def test_spoofing_makes_the_autopilot_use_vision_and_gnss_is_not_repeated() -> None:
-    rig = Rig(settings=PublishSettings())
+@pytest.mark.parametrize("at_loss", ["auto", "uniform", "last_gnss", "keep"])
+def test_spoofing_makes_the_autopilot_use_vision_and_gnss_is_not_repeated(at_loss: str) -> None:
+    rig = Rig(settings=PublishSettings(), at_loss=at_loss)
     rig.link.incoming.append(Identity(0, AutopilotKind.ARDUPILOT, Airframe.COPTER, (4, 6, 0)))
     rig.fly(2.0)
     assert {"GPS_AUTO_SWITCH", "GPS_PRIMARY"} <= set(rig.link.requested)

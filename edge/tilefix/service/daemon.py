@@ -247,7 +247,9 @@ class Daemon:
     def _lose(self, now_ns: int, turn: Turn) -> None:
         """Settles the belief when GNSS was lost."""
         receiver = self._vehicle.last_gnss if turn.receiver_held else None
-        keeps = self._at_loss == "keep" or (self._at_loss == "auto" and turn.belief_holds)
+        # A receiver that is there but not believed is no loss: against it stands the belief.
+        settled = self._at_loss == "auto" or not turn.receiver_held
+        keeps = self._at_loss == "keep" or (settled and turn.belief_holds)
         _logger.warning("GNSS lost; belief %s (%s)", "kept" if keeps else "made anew", self._at_loss)
         if keeps:
             return
