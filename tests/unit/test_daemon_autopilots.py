@@ -7,7 +7,7 @@ from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
 from support.publishing import EXTERNAL_NAV
 from support.standin import Flight
-from tilefix.links.messages import Airframe, CommandResult
+from tilefix.links.messages import Airframe, AutopilotKind, CommandResult
 from tilefix.publishing.settings import PublishSettings
 from tilefix.simulation.acceptance.firmware import Firmware
 from tilefix.simulation.flying import AutopilotSettings
@@ -17,7 +17,9 @@ SOURCE_SET = mavlink.MAV_CMD_SET_EKF_SOURCE_SET
 
 
 def _flight(route: str = "auto", parameters: dict[str, float] | None = None, **firmware: object) -> Flight:
-    settings = AutopilotSettings(firmware=Firmware(**firmware), parameters=parameters or {})  # type: ignore[arg-type]
+    made = Firmware(**firmware)  # type: ignore[arg-type]
+    index = None if made.kind is AutopilotKind.PX4 else 1
+    settings = AutopilotSettings(firmware=made, receiver_index=index, parameters=parameters or {})
     return Flight(settings, PublishSettings(route=route))
 
 
@@ -25,21 +27,32 @@ def _deny(flight: Flight) -> None:
     flight.autopilot.flight.own.denied = True
 
 
-@pytest.mark.parametrize("version", [(4, 5, 5), (4, 6, 0), (4, 7, 0)])
-@pytest.mark.parametrize("airframe", [Airframe.COPTER, Airframe.PLANE])
+@pytest.mark.parametrize(
+    ("version", "airframe"),
+    [((4, 5, 5), Airframe.COPTER), ((4, 6, 0), Airframe.PLANE), ((4, 7, 0), Airframe.COPTER)],
+)
 def test_as_a_receiver_it_carries_on_when_gnss_goes(version: tuple[int, int, int], airframe: Airframe) -> None:
     flight = _flight(version=version, airframe=airframe)
     flight.fly(15.0)
     assert flight.known.version == version
     _deny(flight)
     flight.fly(3.0)
-    assert flight.fly(30.0) < 3.0
+    assert flight.fly(15.0) < 1.0
     assert not flight.autopilot.flight.landing
     assert "landing" not in flight.autopilot.texts
 
 
-@pytest.mark.parametrize("route", ["vision", "odometry"])
-@pytest.mark.parametrize("version", [(4, 5, 5), (4, 7, 0)])
+@pytest.mark.parametrize(("delay_ms", "worst_m"), [(None, 0.3), (20.0, 1.7)])
+def test_a_wrong_delay_costs_speed_times_difference(delay_ms: float | None, worst_m: float) -> None:
+    """180 ms at 8 m/s are 1.44 m."""
+    flight = Flight(AutopilotSettings(), PublishSettings(delay_ms=delay_ms))
+    flight.fly(15.0)
+    _deny(flight)
+    flight.fly(3.0)
+    assert worst_m - 0.4 < flight.fly(15.0) < worst_m
+
+
+@pytest.mark.parametrize(("route", "version"), [("vision", (4, 7, 0)), ("odometry", (4, 5, 5))])
 def test_as_external_navigation_it_carries_on_from_the_moment_it_is_chosen(
     route: str, version: tuple[int, int, int]
 ) -> None:
@@ -50,7 +63,7 @@ def test_as_external_navigation_it_carries_on_from_the_moment_it_is_chosen(
     flight.fly(2.0)
     _deny(flight)
     flight.fly(3.0)
-    assert flight.fly(30.0) < 3.0
+    assert flight.fly(15.0) < 1.0
     assert not flight.autopilot.flight.landing
 
 
@@ -58,10 +71,28 @@ def test_a_plane_takes_single_positions() -> None:
     flight = _flight("external_estimate", airframe=Airframe.PLANE)
     flight.fly(15.0)
     _deny(flight)
-    flight.fly(60.0)
+    flight.fly(15.0)
     answer = flight.known.result(43003)
     assert isinstance(answer, CommandResult)
     assert answer.accepted
+
+
+@pytest.mark.parametrize(
+    ("version", "parameters"),
+    [
+        ((1, 18, 0), {"EKF2_AGP0_ID": 1.0, "EKF2_AGP0_CTRL": 1.0}),
+        ((1, 18, 0), {"EKF2_AGP0_ID": 1.0, "EKF2_AGP0_CTRL": 1.0, "EKF2_AGP0_DELAY": 150.0}),
+        ((1, 16, 0), {"EKF2_EV_CTRL": 1.0, "EKF2_EV_DELAY": 100.0}),
+    ],
+)
+def test_px4_carries_on_by_the_input_of_its_version(
+    version: tuple[int, int, int], parameters: dict[str, float]
+) -> None:
+    flight = _flight("auto", parameters, kind=AutopilotKind.PX4, version=version)
+    flight.fly(15.0)
+    _deny(flight)
+    flight.fly(5.0)
+    assert flight.fly(15.0) < 1.0
 
 
 @pytest.mark.parametrize(("route", "parameters"), [("gps_input", {}), ("vision", VISION)])
