@@ -1,14 +1,25 @@
 #!/bin/sh
 # Runs before each start of the service, as root. Counts the starts of what is on trial after an update; when one too
 # many was needed, switches every slot back to the version before. Stands apart from the versions, in plain sh, so that
-# no version can break it. The file: see tilefix/update/trial.py.
+# no version can break it. The file: see tilefix/update/trial.py; only root writes it. The service can say that the trial
+# is over, no more.
 set -eu
 
 STATE=${STATE_DIRECTORY:-/var/lib/tilefix}
 MOST_STARTS=3
-trial=$STATE/trial
+trial=${TILEFIX_TRIAL:-/opt/tilefix/trial}
 
 [ -f "$trial" ] || exit 0
+
+end_trial() {
+    rm -f "$trial"
+    sync "${trial%/*}"
+}
+
+if [ "$(head -c 200 "$STATE/proved" 2>/dev/null | head -n 1)" = "$(head -n 1 "$trial")" ]; then
+    end_trial
+    exit 0
+fi
 
 starts=$(sed -n 's/^starts \([0-9]*\)$/\1/p' "$trial")
 if [ -z "$starts" ]; then
@@ -20,7 +31,7 @@ put() { # TEXT FILE: whole or not at all
     printf '%s' "$1" >"$2.partial"
     sync "$2.partial"
     mv "$2.partial" "$2"
-    sync "$STATE"
+    sync "${2%/*}"
 }
 
 # An update that was cut off between two slots, or taking back that was: what fits together is what was before.
@@ -31,15 +42,18 @@ while read -r word folder version _; do
 done <"$trial"
 
 if [ "$whole" = yes ] && [ "$starts" -lt "$MOST_STARTS" ]; then
-    rest=$(sed 1d "$trial")
-    put "starts $((starts + 1))
-$rest
+    put "$(sed "s/^starts .*/starts $((starts + 1))/" "$trial")
 " "$trial"
     exit 0
 fi
 
 while read -r word folder version before; do
     [ "$word" = slot ] || continue
+    # The service's user owns the state folder: nothing is followed that leads elsewhere.
+    if [ "$(realpath "$folder")" != "$folder" ]; then
+        echo "guard: $folder leads elsewhere; left alone" >&2
+        continue
+    fi
     now=$(readlink "$folder/current" || true)
     if [ "$now" != "versions/$version" ] || [ "$before" = - ]; then continue; fi
     if [ ! -f "$folder/versions/$before/.complete" ]; then
@@ -51,5 +65,4 @@ while read -r word folder version before; do
     sync "$folder"
     echo "guard: $folder: $version did not serve well, back to $before" >&2
 done <"$trial"
-rm -f "$trial"
-sync "$STATE"
+end_trial

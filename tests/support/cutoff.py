@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 
 from tilefix.update import command
+from tilefix.update.trial import prove
 
 _EVENTS = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.chmod", "shutil.copyfile")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -63,12 +64,13 @@ def update_here(folder: Path, new_map: Path) -> int:
 def boot(folder: Path, guard: Path) -> tuple[str | None, int]:
     """Starts the board until the service serves: what serves, and the number of starts; `None` when nothing did."""
     for start in range(1, _MOST_BOOTS + 1):
-        environment = {**os.environ, "STATE_DIRECTORY": str(folder / "state")}
+        places = {"STATE_DIRECTORY": str(folder / "state"), "TILEFIX_TRIAL": str(folder / "opt" / "trial")}
+        environment = {**os.environ, **places}
         subprocess.run(["sh", str(guard)], env=environment, check=True, stderr=subprocess.DEVNULL)
         program = folder / "opt" / "current" / "venv" / "bin" / "tilefix"
         served = subprocess.run([str(program), "run"], stdout=subprocess.PIPE, text=True, check=False)
         if served.returncode == 0:
-            (folder / "state" / "trial").unlink(missing_ok=True)
+            prove(folder / "opt" / "trial", folder / "state")
             return served.stdout.strip(), start
     return None, _MOST_BOOTS
 

@@ -17,7 +17,7 @@ from tilefix.errors import UpdateError
 from tilefix.geodesy import Grid, LocalFrame
 from tilefix.mapbuild.package import ArrayImagery, build_package
 from tilefix.update.slots import Slot
-from tilefix.update.trial import Change, begin_trial, take_back, trial_of
+from tilefix.update.trial import Change, begin_trial, prove, take_back, trial_of
 
 ROOT = Path(__file__).resolve().parents[2]
 GUARD = ROOT / "deploy" / "guard.sh"
@@ -108,7 +108,8 @@ def update(board: Path, *words: str) -> int:
 
 def start(board: Path) -> bool:
     """The guard and the service, once."""
-    environment = {**os.environ, "STATE_DIRECTORY": str(board / "state")}
+    places = {"STATE_DIRECTORY": str(board / "state"), "TILEFIX_TRIAL": str(board / "opt" / "trial")}
+    environment = {**os.environ, **places}
     subprocess.run(["sh", str(GUARD)], env=environment, check=True)
     return subprocess.run([board / "opt" / "current" / "venv" / "bin" / "tilefix", "run"]).returncode == 0
 
@@ -119,7 +120,7 @@ def test_software_and_map_come_into_use_together_on_trial(tmp_path: Path, maps: 
     site = Slot(board / "state" / "maps" / "site")
     assert (Slot(board / "opt").current, site.current) == ("v2", version_of(maps[1]))
     assert (Slot(board / "opt").previous, site.previous) == ("v1", version_of(maps[0]))
-    assert len(trial_of(board / "state")) == 2
+    assert len(trial_of(board / "opt", board / "state")) == 2
     assert start(board)
 
 
@@ -129,7 +130,7 @@ def test_what_fails_its_selftest_is_taken_back_at_once(
     board = make_board(tmp_path, maps, bad=True)
     assert update(board, str(board / "bundle"), "--map", str(maps[1])) == 1
     assert Slot(board / "opt").current == "v1"
-    assert trial_of(board / "state") == []
+    assert trial_of(board / "opt", board / "state") == []
     assert start(board)
     assert "back to v1" in capfd.readouterr().out
 
@@ -140,14 +141,15 @@ def test_the_guard_takes_back_what_does_not_serve_after_three_starts(tmp_path: P
     assert [start(board) for _ in range(5)] == [False, False, False, True, True]
     assert Slot(board / "opt").current == "v1"
     assert Slot(board / "state" / "maps" / "site").current == version_of(maps[0])
-    assert not (board / "state" / "trial").exists()
+    assert not (board / "opt" / "trial").exists()
 
 
 def test_what_serves_is_not_counted_against_once_its_trial_ended(tmp_path: Path, maps: tuple[Path, Path]) -> None:
     board = make_board(tmp_path, maps)
     assert update(board, str(board / "bundle"), "--map", str(maps[1])) == 0
     assert start(board)
-    (board / "state" / "trial").unlink()  # as the service does
+    prove(board / "opt" / "trial", board / "state")  # as the service does
+    assert trial_of(board / "opt", board / "state") == []
     assert all(start(board) for _ in range(6))
     assert Slot(board / "opt").current == "v2"
 
@@ -183,7 +185,7 @@ def test_a_broken_map_or_bundle_changes_nothing(
     assert update(board) == 2
     assert Slot(board / "opt").current == "v1"
     assert Slot(board / "state" / "maps" / "site").current == version_of(maps[0])
-    assert trial_of(board / "state") == []
+    assert trial_of(board / "opt", board / "state") == []
     assert start(board)
     capsys.readouterr()
     assert update(board, "--status") == 0
@@ -219,9 +221,38 @@ def test_taking_back_leaves_a_first_version_where_it_is(tmp_path: Path) -> None:
     slot.finish("v1")
     slot.switch("v1")
     begin_trial(tmp_path, [Change(slot, "v1", None)])
-    assert take_back(tmp_path) == []
+    assert take_back(tmp_path, tmp_path) == []
     assert slot.current == "v1"
-    assert trial_of(tmp_path) == []
+    assert trial_of(tmp_path, tmp_path) == []
+
+
+def test_what_was_proved_before_proves_nothing_of_the_next_update(tmp_path: Path) -> None:
+    slot = Slot(tmp_path)
+    for name in ("v1", "v2"):
+        slot.begin(name)
+        slot.finish(name)
+        slot.switch(name)
+    begin_trial(tmp_path, [Change(slot, "v2", "v1")])
+    prove(tmp_path / "trial", tmp_path)
+    assert trial_of(tmp_path, tmp_path) == []
+    begin_trial(tmp_path, [Change(slot, "v2", "v1")])
+    assert len(trial_of(tmp_path, tmp_path)) == 1
+
+
+def test_the_guard_follows_no_link_that_leads_out_of_a_slot(
+    tmp_path: Path, maps: tuple[Path, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    board = make_board(tmp_path / "board", maps, bad=True, blind=True)
+    assert update(board, str(board / "bundle"), "--map", str(maps[1])) == 0
+    site, elsewhere = board / "state" / "maps" / "site", tmp_path / "elsewhere"
+    site.rename(elsewhere)
+    site.symlink_to(elsewhere)
+    before = (elsewhere / "current").readlink()
+    for _ in range(4):
+        start(board)
+    assert (elsewhere / "current").readlink() == before
+    assert "leads elsewhere" in capfd.readouterr().err
+    assert Slot(board / "opt").current == "v1"
 
 
 def test_only_what_is_in_use_or_was_is_kept(tmp_path: Path) -> None:

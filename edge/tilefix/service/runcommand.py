@@ -16,7 +16,7 @@ from tilefix.service.assembly import assemble, map_warnings, open_localizer
 from tilefix.service.config import load_config
 from tilefix.service.supervisor import Supervisor
 from tilefix.timing import MonotonicClock
-from tilefix.update.trial import end_trial
+from tilefix.update.trial import prove
 
 _logger = logging.getLogger(__name__)
 
@@ -62,10 +62,10 @@ def _fly(args: argparse.Namespace) -> int:
 
 
 def _end_trial() -> None:
-    """What an update brought has served well: it stays. The state folder is the service manager's."""
-    state = os.environ.get("STATE_DIRECTORY")
-    if state:
+    """What an update brought has served well: it stays. Trial and state folder are named by the service's unit."""
+    trial, state = os.environ.get("TILEFIX_TRIAL"), os.environ.get("STATE_DIRECTORY")
+    if trial and state:
         try:
-            end_trial(Path(state))
+            prove(Path(trial), Path(state))
         except OSError:
             _logger.exception("the trial of the last update could not be ended")

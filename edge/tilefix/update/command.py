@@ -58,14 +58,14 @@ def run(args: argparse.Namespace) -> int:
         if args.back:
             _back(args.software, args.state)
             return 0 if args.no_restart else _restart()
-        if trial_of(args.state):
+        if trial_of(args.software, args.state):
             raise UpdateError(
                 "the last update is still on trial", where=args.state, mend="let the service run, or update --back"
             )
         changes = _stage(args)
         if not changes:
             raise UpdateError("nothing to install", mend="give a bundle, --map or --model")
-        begin_trial(args.state, changes)
+        begin_trial(args.software, changes)
         for one in changes:
             one.slot.switch(one.version)
         if not _selftest(args.software, args.config):
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write("in use with the next start of the service\n")
         return 0
     _restart()
-    return _await(args.state, changes)
+    return _await(args.software, args.state, changes)
 
 
 @contextmanager
@@ -92,8 +92,8 @@ def _alone(state: Path) -> Iterator[None]:
 
 def _back(software: Path, state: Path) -> None:
     """Takes back what is on trial; without a trial, the software's previous version comes into use."""
-    if trial_of(state):
-        for one in take_back(state):
+    if trial_of(software, state):
+        for one in take_back(software, state):
             sys.stdout.write(f"{one.slot.folder}: back to {one.before}\n")
         return
     slot = Slot(software)
@@ -162,11 +162,11 @@ def _restart() -> int:
     return subprocess.run(["systemctl", "restart", "--no-block", SERVICE]).returncode
 
 
-def _await(state: Path, changes: Sequence[Change]) -> int:
+def _await(software: Path, state: Path, changes: Sequence[Change]) -> int:
     """Waits until the service proved itself, or the guard took the update back."""
     until_s = time.monotonic() + _PATIENCE_S
     while time.monotonic() < until_s:
-        if not trial_of(state):
+        if not trial_of(software, state):
             kept = all(one.slot.current == one.version for one in changes)
             sys.stdout.write("in use, and serving well\n" if kept else "did not serve well: taken back\n")
             return 0 if kept else 1
@@ -180,6 +180,6 @@ def _status(software: Path, state: Path) -> int:
     for slot in slots:
         if slot.current is not None:
             sys.stdout.write(f"{slot.folder}: {slot.current}, before {slot.previous or 'nothing'}\n")
-    for one in trial_of(state):
+    for one in trial_of(software, state):
         sys.stdout.write(f"on trial: {one.slot.folder} {one.version} in the place of {one.before or 'nothing'}\n")
     return 0
