@@ -104,7 +104,7 @@ def _report(rig: Rig, plan: FlightPlan, marks: Marks, args: argparse.Namespace) 
     begun = marks.at_ns.get("started", 0)
     summary["flight"] = {
         "vehicle": args.vehicle, "route": args.route, "fault": args.fault, "world": args.world,
-        "failure": marks.failure, "firmware": _firmware(rig),
+        "failure": marks.failure, "firmware": pilot.firmware,
         "armed_after_s": round(marks.arm_s, 1), "arming_refused_for": marks.refusals,
         "uncommanded_modes": strange, "real_time_factor": pilot.log.real_time_factor,
         "marks_s": {name: round((at - begun) / 1e9, 1) for name, at in marks.at_ns.items()},
@@ -164,11 +164,6 @@ def _known(value: float | None) -> float:
 
 def _at_most(value: float | None, limit: float) -> bool:
     return value is not None and value <= limit
-
-
-def _firmware(rig: Rig) -> str:
-    texts = [text for _, _, text in rig.pilot.log.texts if text.startswith(("ArduCopter", "ArduPlane"))]
-    return texts[0] if texts else ""
 
 
 def _keep_tracks(path: Path, scored: Scored) -> None:

@@ -131,6 +131,7 @@ class Flight:
         self._mark("started")
         pilot.until(lambda: pilot.truth is not None, _BOOT_S, "SITL tells the truth")
         self._mark("heard")
+        pilot.command(mavlink.MAV_CMD_REQUEST_MESSAGE, mavlink.MAVLINK_MSG_ID_AUTOPILOT_VERSION)
         self.gnss = self._gnss_names()
         if "reboot" in self._plan.faults:
             pilot.until(lambda: self._rig.heard_tilefix(), _BOOT_S, "tilefix speaks")

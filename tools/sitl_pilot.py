@@ -88,6 +88,7 @@ class Pilot:
         self.ekf_flags = 0
         self.fixes = {1: 0, 2: 0}
         self.origin: tuple[float, float] | None = None
+        self.firmware = ""  # version and first letters of its commit, once asked for
 
     @staticmethod
     def streams() -> dict[int, float]:
@@ -135,6 +136,10 @@ class Pilot:
             log.texts.append((heard.at_ns, message.severity, message.text))
         elif kind in ("GPS_RAW_INT", "GPS2_RAW"):
             self.fixes[1 if kind == "GPS_RAW_INT" else 2] = message.fix_type
+        elif kind == "AUTOPILOT_VERSION":
+            version = message.flight_sw_version
+            commit = bytes(message.flight_custom_version).decode("ascii", "replace").strip("\0")
+            self.firmware = f"{version >> 24}.{version >> 16 & 255}.{version >> 8 & 255} ({commit})"
         elif kind == "GPS_GLOBAL_ORIGIN":
             self.origin = message.latitude / 1e7, message.longitude / 1e7
         elif kind == "MISSION_CURRENT" and (not log.items or log.items[-1][1] != message.seq):

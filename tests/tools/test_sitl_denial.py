@@ -298,6 +298,9 @@ class FakeVehicle:
                 self._say(mavlink.MAVLink_statustext_message(2, b"Arm: GPS 2: Bad fix"))
             else:
                 self.armed = True
+        elif number == mavlink.MAV_CMD_REQUEST_MESSAGE:
+            no, commit = [0] * 8, [ord(letter) for letter in "5e98daeb"]
+            self._say(mavlink.MAVLink_autopilot_version_message(0, 0x04070000, 0, 0, 0, commit, no, no, 0, 0, 0))
         elif number == mavlink.MAV_CMD_NAV_TAKEOFF:
             self.amsl_m = sitl_rig.HOME_AMSL_M + parameters[6]
         self._say(mavlink.MAVLink_command_ack_message(number, result))
@@ -387,8 +390,9 @@ def _flown(quick, plan, parameters: dict[str, float] | None = None, refusals: in
 
 def test_a_flight_takes_off_loses_gnss_for_as_long_as_asked_and_lands(quick) -> None:
     plan = sitl_flight.FlightPlan(denied_s=60.0, with_gnss_s=20.0)
-    _, vehicle, marks = _flown(quick, plan, refusals=2)
+    rig, vehicle, marks = _flown(quick, plan, refusals=2)
     assert marks.failure is None
+    assert rig.pilot.firmware == "4.7.0 (5e98daeb)"
     order = ["started", "heard", "ready", "armed", "high", "found", "denied", "restored", "crossed", "landed"]
     assert list(marks.at_ns) == order
     assert (marks.at_ns["restored"] - marks.at_ns["denied"]) / S == pytest.approx(60.0, abs=2.0)
