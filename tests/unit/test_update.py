@@ -255,6 +255,29 @@ def test_the_guard_follows_no_link_that_leads_out_of_a_slot(
     assert Slot(board / "opt").current == "v1"
 
 
+@pytest.mark.parametrize("inner", ["maps", "maps/site", "maps/site/versions"])
+def test_an_update_removes_and_writes_nothing_behind_a_link(
+    tmp_path: Path, maps: tuple[Path, Path], inner: str
+) -> None:
+    board = make_board(tmp_path / "board", maps)
+    folder, elsewhere = board / "state" / inner, tmp_path / "elsewhere"
+    folder.rename(elsewhere)
+    folder.symlink_to(elsewhere)
+    (elsewhere / "precious").mkdir()
+    before = sorted(elsewhere.rglob("*"))
+    assert update(board, "--map", str(maps[1])) == 2
+    assert sorted(elsewhere.rglob("*")) == before
+
+
+def test_the_lock_of_an_update_is_no_file_of_the_service(tmp_path: Path, maps: tuple[Path, Path]) -> None:
+    board = make_board(tmp_path / "board", maps)
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    (board / "state" / ".update.lock").symlink_to(precious)
+    assert update(board, "--map", str(maps[1])) in (0, 1)
+    assert precious.read_text() == "kept"
+
+
 def test_only_what_is_in_use_or_was_is_kept(tmp_path: Path) -> None:
     slot = Slot(tmp_path)
     for name in ("v1", "v2", "v3"):

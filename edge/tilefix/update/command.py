@@ -52,9 +52,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 when the new versions are in use (and, with the service running, proved), 1 when they were taken back."""
     os.umask(0o022)  # the service reads what root puts there
+    args.software, args.state = args.software.resolve(), args.state.resolve()
     if args.status:
         return _status(args.software, args.state)
-    with _alone(args.state):
+    with _alone(args.software):
         if args.back:
             _back(args.software, args.state)
             return 0 if args.no_restart else _restart()
@@ -79,14 +80,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _alone(state: Path) -> Iterator[None]:
-    """One update at a time. Raises `UpdateError` where another is under way."""
-    state.mkdir(parents=True, exist_ok=True)
-    with (state / ".update.lock").open("w", encoding="utf-8") as file:
+def _alone(software: Path) -> Iterator[None]:
+    """One update at a time. Raises `UpdateError` where another is under way. The lock lies where only root writes: in
+    the state folder the service could put a link to any file in its place."""
+    software.mkdir(parents=True, exist_ok=True)
+    with (software / ".update.lock").open("w", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UpdateError("another update is under way", where=state) from None
+            raise UpdateError("another update is under way", where=software) from None
         yield
 
 

@@ -61,10 +61,18 @@ class Slot:
     def begin(self, version: str) -> Path:
         """An empty folder for a version that is not there whole; what is not in use is removed first."""
         place = self.place(version)
+        self._stays_inside()
         self.sweep()
         place.parent.mkdir(parents=True, exist_ok=True)
         place.mkdir()
         return place
+
+    def _stays_inside(self) -> None:
+        """Raises `UpdateError` for a slot that a link leads out of. The service's user owns the state folder: what root
+        removes and writes there must lie in the slot."""
+        versions = self.folder.absolute() / "versions"
+        if versions.resolve() != versions:
+            raise UpdateError("a link leads elsewhere", where=versions, mend="look at it, and remove the link")
 
     def finish(self, version: str) -> None:
         """Marks a version as complete, once all of it is on the disk."""
@@ -76,6 +84,7 @@ class Slot:
         """Takes a complete version into use, at once."""
         if not self.complete(version):
             raise UpdateError(f"version {version} is not complete", where=self.folder, mend="install it again")
+        self._stays_inside()
         before = self.current
         if before is not None and before != version and self.complete(before):
             self._point("previous", before)
