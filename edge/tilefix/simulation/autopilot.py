@@ -163,7 +163,7 @@ class SimulatedAutopilot:
             self._answer(table.set(message.param_id, message.param_value, message.param_type))
         elif kind == "SET_GPS_GLOBAL_ORIGIN":
             place = (message.latitude / 1e7, message.longitude / 1e7, message.altitude / 1e3)
-            if self.flight.nav.origin.set(*place):
+            if self.flight.nav.set_origin(*place):
                 self.send_message(mavlink.MAVLINK_MSG_ID_GPS_GLOBAL_ORIGIN)
 
     # What goes out ----------------------------------------------------------------------------------------------

@@ -177,6 +177,13 @@ class Navigation:
         """Changes to a set of sources; false when there is no such set."""
         return self.sources.select(number)
 
+    def set_origin(self, lat_deg: float, lon_deg: float, amsl_m: float) -> bool:
+        """Takes an origin from outside; false when it is refused."""
+        if self.sources.position == Source.GPS and not self.firmware.sets_origin_beside_receivers:
+            self.events.append("EKF3 refusing set origin")
+            return False
+        return self.origin.set(lat_deg, lon_deg, amsl_m)
+
     # Receivers
 
     def own_sample(self, then: Motion, *, flying: bool) -> None:
@@ -282,6 +289,8 @@ class Navigation:
         if self.sources.position != Source.EXTERNAL_NAV:
             return Verdict.SPARE
         position, sigma_m = self._frame.to_local(*place), self.vision.sigma_m(given.variances)
+        if self.firmware.weighs_vision_as_receiver and self._position_error_m > 0.0:
+            sigma_m = self._position_error_m
         velocity = given.velocity if self.sources.uses_velocity_of(Source.EXTERNAL_NAV) else None
         if not self.aiding.absolute:
             if not self.level:

@@ -93,6 +93,10 @@ class Px4Navigation:
         del number
         return False
 
+    def set_origin(self, lat_deg: float, lon_deg: float, amsl_m: float) -> bool:
+        """Takes an origin from outside; false when it has one."""
+        return self.origin.set(lat_deg, lon_deg, amsl_m)
+
     def arming_failures(self, true: Motion) -> list[str]:
         """Why it does not arm."""
         del true

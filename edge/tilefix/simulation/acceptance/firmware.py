@@ -53,6 +53,17 @@ class Firmware:
         return self.version >= (4, 7, 0) and not self.development
 
     @property
+    def sets_origin_beside_receivers(self) -> bool:
+        """True where an origin may be given while the sources in use name receivers; 4.5.5 refuses it then."""
+        return self.version >= _RENAMED
+
+    @property
+    def weighs_vision_as_receiver(self) -> bool:
+        """True where external navigation is weighed by the error that a receiver told last, if one ever did, and not by
+        its own; as flown with 4.5.5."""
+        return self.version < (4, 7, 0)
+
+    @property
     def takes_global_int(self) -> bool:
         """True where MAV_CMD_EXTERNAL_POSITION_ESTIMATE may come in the frame MAV_FRAME_GLOBAL_INT as well."""
         return self.version >= _RENAMED
