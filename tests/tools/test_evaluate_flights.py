@@ -171,6 +171,13 @@ def test_from_a_world_to_its_tables(tiny: str, tmp_path: Path, capsys: pytest.Ca
     assert tool("run") == 0
     assert (out / "runs" / "1790-0.json").stat().st_mtime_ns == before
 
+    assert tool("run", "--without-heading", "--flights", "1790-0") == 0
+    headless = figures.read_record(out / "headless" / "1790-0.json")
+    assert len(headless.answers) == 14
+    assert all(answer.fix is None or answer.fix.turn_deg is None for answer in headless.answers)
+    assert "all 1" in (out / "headless.md").read_text(encoding="utf-8")
+    assert "all 2" in (out / "results.md").read_text(encoding="utf-8")
+
     assert tool("converge", "--flights", "1790-0") == 0
     starts = runs.read_starts(out / "starts" / "1790-0.json")
     assert starts[0].found
