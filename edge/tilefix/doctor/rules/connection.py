@@ -40,7 +40,7 @@ RULES = (
     Rule(
         "SERIAL{port}_BAUD",
         Is(921),
-        "attitude at 50 Hz beside everything else needs a fast port; change [link] url as well",
+        "attitude at 40 Hz beside everything else needs a fast port; change [link] url as well",
         when=_slow,
         effect=Effect.AT_BOOT,
         advice=True,
