@@ -96,8 +96,13 @@ remember() {
     if [ "$DRY_RUN" = no ] && ! grep -qxF -- "$*" "$RECORD" 2>/dev/null; then printf '%s\n' "$*" >>"$RECORD"; fi
 }
 
-# folder PATH MODE OWNER: makes it, or mends its mode and owner.
+# folder PATH MODE OWNER: makes it, or mends its mode and owner. Of a link nothing is changed: below the state folder the
+# service's user could have it lead to any folder, which would then be given away.
 folder() {
+    if [ -L "$1" ]; then
+        warn "$1 is a link: what it leads to stays as it is"
+        return
+    fi
     if [ -d "$1" ] && [ "$(stat -c '%a %U:%G' "$1")" = "$2 $3" ]; then return; fi
     changed "folder $1"
     act install -d -m "$2" -o "${3%:*}" -g "${3#*:}" "$1"
@@ -226,6 +231,9 @@ put_map() {
             say "map $(basename "$1"): another version is in use and stays (tilefix update --map $1 takes this one)"
         return
     fi
+    # As root nothing is written where a link of the service's user leads.
+    [ "$(realpath -m "$slot/versions")" = "$(realpath -m "$STATE")/maps/$(basename "$1")/versions" ] ||
+        die "$slot/versions: a link leads elsewhere (look at it, and remove it)"
     changed "map $(basename "$1")"
     act rm -rf "$slot/versions/$version"
     act mkdir -p "$slot/versions/$version"

@@ -50,6 +50,13 @@ echo recording >"$layers/root/var/lib/tilefix/recordings/flight"
 step unfit "${provision[@]}"
 step kept /opt/tilefix/current/deploy/provision.sh --uninstall
 step again "${provision[@]}" --bundle "$bundle" --no-selftest
+mkdir -m 700 "$layers/root/srv/precious"
+rm -r "$layers/root/var/lib/tilefix/recordings"
+ln -s /srv/precious "$layers/root/var/lib/tilefix/recordings"
+step linked "${provision[@]}" --no-selftest
+step precious stat -c '%a %U' /srv/precious
+rm "$layers/root/var/lib/tilefix/recordings"
+rmdir "$layers/root/srv/precious"
 step no_router "${provision[@]}" --mavlink-router /dev/ttyTHS1:921600
 printf '#!/bin/sh\n' >"$layers/root/usr/bin/mavlink-routerd"
 chmod 755 "$layers/root/usr/bin/mavlink-routerd"

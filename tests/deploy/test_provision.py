@@ -104,6 +104,11 @@ def test_uninstall_keeps_what_a_pilot_made(board: Path) -> None:
     assert said(board, "again").endswith("exit status 0\n")
 
 
+def test_a_link_of_the_services_user_gives_no_folder_away(board: Path) -> None:
+    assert "recordings is a link" in said(board, "linked")
+    assert said(board, "precious").startswith("700 root\n")
+
+
 def test_purge_leaves_nothing(board: Path) -> None:
     assert said(board, "purged").endswith("exit status 0\n")
     left_over = {
