@@ -136,7 +136,8 @@ def verdicts(scored: Scored, marks: Marks, strange: Sequence[str], faults: Seque
         return result
     if "spoof" in faults:
         after_s = told["spoofing_after_s"]
-        result["told before 25 m of pull"] = after_s is not None and after_s / SPOOF_S * SPOOF_M < DETECTED_M
+        # Not before the spoofing either: that would be a false alarm.
+        result["told before 25 m of pull"] = after_s is not None and 0.0 <= after_s / SPOOF_S * SPOOF_M < DETECTED_M
         result["never further than 25 m from the truth"] = _at_most(error["max_m"], DETECTED_M)
         return {**result, "mission completed": marks.failure is None and not strange}
     if "map-exhausted" in faults:

@@ -156,7 +156,7 @@ def test_a_canary_must_be_told_of_and_must_show() -> None:
     assert score().summary["told"]["bias_before_loss_s"] == 10.0
 
 
-@pytest.mark.parametrize(("after_s", "in_time"), [(10.0, True), (16.0, False), (None, False)])
+@pytest.mark.parametrize(("after_s", "in_time"), [(10.0, True), (16.0, False), (-1.0, False), (None, False)])
 def test_a_spoofer_must_be_known_before_25_m_of_pull(after_s: float | None, in_time: bool) -> None:
     log, notes, at_ns = _flight()
     at_ns = {**at_ns, "spoofed": at_ns.pop("denied"), "spoof_over": at_ns.pop("restored")}
