@@ -217,7 +217,7 @@ def misconfigure(proof: Proof) -> None:
     proof.booted.run(["systemctl", "start", UNIT], check=False)
     proof.wait_for("the limit of starts", lambda: proof.state() == "failed", 60.0)
     proof.found["rate_limit"] = {"state": proof.state(), "starts": int(proof.booted.show(UNIT, "NRestarts"))}
-    (drop_in / "fail.conf").unlink()
+    shutil.rmtree(drop_in)
     proof.booted.run(["systemctl", "daemon-reload"])
     proof.booted.run(["systemctl", "reset-failed", UNIT])
 
