@@ -9,6 +9,7 @@ import pytest
 
 from tilefix.links.messages import Attitude
 from tilefix.links.steady import ALONE_S, TRUSTED_S, SteadyAttitude
+from tilefix.links.vehicle import Vehicle
 
 S = 1_000_000_000
 STEP_S = 0.025
@@ -41,12 +42,15 @@ def _errors(used: Attitude) -> np.ndarray:
     return (off + 180.0) % 360.0 - 180.0
 
 
+def _taken(steady: SteadyAttitude, told: Attitude, *, trusted: bool = False) -> Attitude:
+    used = steady.take(told, trusted=trusted)
+    assert used is not None
+    return used
+
+
 def _run(seconds: float, error, *, rates: bool = True) -> list[Attitude]:
     steady = SteadyAttitude()
-    return [
-        steady.take(_told(STEP_S * k, error(STEP_S * k), rates=rates), trusted=False)
-        for k in range(round(seconds / STEP_S))
-    ]
+    return [_taken(steady, _told(STEP_S * k, error(STEP_S * k), rates=rates)) for k in range(round(seconds / STEP_S))]
 
 
 def test_a_right_attitude_stays_right_for_as_long_as_it_is_told() -> None:
@@ -67,7 +71,7 @@ def test_an_error_that_stays_is_followed_at_its_pace(trusted: bool, within_s: fl
     level = (0.0, 0.0, 0.0)
     steady.take(Attitude(0, 0.0, -10.0, 30.0, level), trusted=trusted)
     followed = [
-        steady.take(Attitude(round(STEP_S * k * S), 1.0, -10.0, 30.0, level), trusted=trusted).roll_deg
+        _taken(steady, Attitude(round(STEP_S * k * S), 1.0, -10.0, 30.0, level), trusted=trusted).roll_deg
         for k in range(1, round(3.0 * within_s / STEP_S) + 1)
     ]
     third = len(followed) // 3
@@ -85,35 +89,45 @@ def test_over_a_gap_it_turns_as_the_autopilot_did() -> None:
     steady = SteadyAttitude()
     for k in range(200):
         steady.take(_told(STEP_S * k), trusted=False)
-    used = steady.take(_told(STEP_S * 199 + 1.0), trusted=False)
+    used = _taken(steady, _told(STEP_S * 199 + 1.0))
     assert np.abs(_errors(used)).max() < 0.02
 
 
 def test_what_lies_far_apart_starts_anew_and_so_does_a_reboot() -> None:
     steady = SteadyAttitude()
     steady.take(Attitude(0, 0.0, 0.0, 0.0, (0.0, 0.0, 0.0)), trusted=False)
-    used = steady.take(Attitude(S // 40, 0.0, 0.0, 90.0, (0.0, 0.0, 0.0)), trusted=False)
+    used = _taken(steady, Attitude(S // 40, 0.0, 0.0, 90.0, (0.0, 0.0, 0.0)))
     assert used.yaw_deg == pytest.approx(90.0)
-    used = steady.take(Attitude(S // 20, 0.0, 5.0, 90.0, (0.0, 0.0, 0.0)), trusted=False)
+    used = _taken(steady, Attitude(S // 20, 0.0, 5.0, 90.0, (0.0, 0.0, 0.0)))
     assert used.pitch_deg == pytest.approx(0.0, abs=0.01)
     steady.restart()
-    used = steady.take(Attitude(1, 0.0, 5.0, 90.0, (0.0, 0.0, 0.0)), trusted=False)
+    used = _taken(steady, Attitude(1, 0.0, 5.0, 90.0, (0.0, 0.0, 0.0)))
     assert used.pitch_deg == 5.0
 
 
 @pytest.mark.parametrize("angle", [math.nan, math.inf])
-def test_what_is_not_finite_or_out_of_order_passes_and_changes_nothing(angle: float) -> None:
+def test_what_is_not_finite_or_out_of_order_is_dropped_and_changes_nothing(angle: float) -> None:
     steady = SteadyAttitude()
     steady.take(Attitude(S, 0.0, 0.0, 0.0, (0.0, 0.0, 0.0)), trusted=False)
-    steady.take(Attitude(2 * S, angle, 0.0, 0.0, (0.0, 0.0, 0.0)), trusted=False)
-    late = Attitude(S // 2, 9.0, 9.0, 9.0, (0.0, 0.0, 0.0))
-    assert steady.take(late, trusted=False) == late
-    used = steady.take(Attitude(S + S // 40, 0.0, 1.0, 0.0, (0.0, 0.0, 0.0)), trusted=False)
+    assert steady.take(Attitude(2 * S, angle, 0.0, 0.0, (0.0, 0.0, 0.0)), trusted=False) is None
+    assert steady.take(Attitude(S // 2, 9.0, 9.0, 9.0, (0.0, 0.0, 0.0)), trusted=False) is None
+    used = _taken(steady, Attitude(S + S // 40, 0.0, 1.0, 0.0, (0.0, 0.0, 0.0)))
     assert used.pitch_deg == pytest.approx(0.0, abs=0.01)
+
+
+def test_a_late_datagram_makes_no_jump_between_followed_attitudes() -> None:
+    """The autopilot says 10 degrees of bank that its gyroscopes did not turn; two of its words change places."""
+    vehicle = Vehicle()
+    order = [*range(40), 41, 40, *range(42, 60)]
+    for k in order:
+        vehicle.take(Attitude(round(STEP_S * k * S), 0.0 if k < 20 else 10.0, 0.0, 0.0, (0.0, 0.0, 0.0)))
+    rolls = [vehicle.state_at(round(STEP_S * k * S)).roll_deg for k in range(60)]
+    assert all(later is not None for later in rolls)
+    assert np.abs(np.diff(np.array(rolls, float))).max() < 0.05
 
 
 def test_half_a_turn_between_two_words_is_no_trap() -> None:
     steady = SteadyAttitude()
     steady.take(Attitude(0, 0.0, 0.0, 0.0, (0.0, 0.0, 0.0)), trusted=False)
-    used = steady.take(Attitude(S // 40, 0.0, 0.0, 180.0, (0.0, 0.0, 0.0)), trusted=False)
+    used = _taken(steady, Attitude(S // 40, 0.0, 0.0, 180.0, (0.0, 0.0, 0.0)))
     assert all(map(math.isfinite, (used.roll_deg, used.pitch_deg, used.yaw_deg)))

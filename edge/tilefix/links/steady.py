@@ -42,15 +42,17 @@ class SteadyAttitude:
         """Forgets everything: the autopilot rebooted."""
         self._told = self._used = None
 
-    def take(self, told: Attitude, *, trusted: bool) -> Attitude:
-        """The attitude to use at the same instant. `trusted`: the autopilot's own rests on something else than us."""
+    def take(self, told: Attitude, *, trusted: bool) -> Attitude | None:
+        """The attitude to use at the same instant; `None` for one that is not finite or comes after a later one: by
+        then it could only be taken at its word, and would stand between followed ones as a jump. `trusted`: the
+        autopilot's own rests on something else than us."""
         angles = (told.roll_deg, told.pitch_deg, told.yaw_deg)
         if not all(map(math.isfinite, angles)):
-            return told
+            return None
         now = rotation_deg(*angles)
         before, used = self._told, self._used
         if before is not None and told.at_ns <= before.at_ns:
-            return told
+            return None
         self._told = told
         if before is None or used is None or told.rates_dps is None or before.rates_dps is None:
             self._used = now

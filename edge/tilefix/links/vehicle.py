@@ -120,7 +120,7 @@ class Vehicle:
         self._heard_ns = max(message.at_ns, self._heard_ns or message.at_ns)
         self.autopilot.take(message)
         if isinstance(message, Attitude):
-            self._attitudes.add(self._steady.take(message, trusted=self._gnss_available and self.gnss_trusted))
+            self._take_attitude(message)
         elif isinstance(message, CameraAttitude):
             if message.source is self._gimbal:
                 angles = (message.roll_deg, message.pitch_deg, message.yaw_deg)
@@ -145,6 +145,11 @@ class Vehicle:
             self._range = None
             self._unix_minus_local_ns = None
         # Anything else says no more here than that it came.
+
+    def _take_attitude(self, message: Attitude) -> None:
+        steady = self._steady.take(message, trusted=self._gnss_available and self.gnss_trusted)
+        if steady is not None:
+            self._attitudes.add(steady)
 
     def _take_pressure(self, message: Pressure) -> None:
         self._altitude.add_pressure(message.at_ns, message.pressure_hpa)
