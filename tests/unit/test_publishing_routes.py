@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 
 from support.publishing import EXTERNAL_NAV, S, autopilot, denied_vehicle, fix, fly_on, identity, position
+from tilefix.camera import rotation_deg
+from tilefix.links import encode
 from tilefix.links.known import KnownAutopilot
-from tilefix.links.messages import Airframe, AutopilotKind, CommandResult, Origin, Rebooted
+from tilefix.links.messages import Airframe, Attitude, AutopilotKind, CommandResult, Origin, Pressure, Rebooted
 from tilefix.links.reports import EstimateReport, GlobalReport, LocalReport, PositionReport, Route
 from tilefix.links.vehicle import Vehicle
 from tilefix.publishing.originsetting import OriginSetting
@@ -62,6 +64,24 @@ def test_without_an_origin_there_are_no_metres() -> None:
 
 def test_odometry_needs_the_attitude_of_its_instant() -> None:
     assert odometry.report(position(), Vehicle(), delay_ns=0, reset_counter=0) == "no attitude for the velocity"
+
+
+def test_the_velocity_comes_out_as_sent_by_px4s_own_attitude() -> None:
+    """PX4 turns the body's velocity by its own attitude, whatever quaternion comes with it. That told here drifts by 5
+    degrees which no gyroscope saw, so that the steadied one stays behind."""
+    vehicle = denied_vehicle(replace(PX4, version=(1, 16, 0)))
+    for tick in range(1, 41):
+        told = Attitude(2 * S + tick * S // 40, 2.0, -3.0, 90.0 + tick / 8.0, (0.0, 0.0, 0.0))
+        vehicle.take(told)
+    vehicle.take(Pressure(told.at_ns, 954.61))
+    yaw_deg = vehicle.state_at(told.at_ns).yaw_deg
+    assert yaw_deg is not None
+    assert told.yaw_deg - yaw_deg > 4.0
+    report = _publisher("odometry").decide(fix(told.at_ns), vehicle).report
+    assert isinstance(report, LocalReport)
+    sent = encode.local(report, 0, AutopilotKind.PX4)
+    taken = rotation_deg(told.roll_deg, told.pitch_deg, told.yaw_deg) @ (sent.vx, sent.vy, sent.vz)
+    assert taken == pytest.approx((-3.0, 4.0, 0.0), abs=0.01)
 
 
 def test_a_receiver_is_mirrored_as_metres_too_and_not_where_arming_does_not_ask_for_it() -> None:

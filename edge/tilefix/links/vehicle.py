@@ -99,7 +99,8 @@ class Vehicle:
         self.autopilot = KnownAutopilot()
         self._receiver_is_ours = receiver_is_ours
         self._remember = remember
-        self._attitudes = AttitudeHistory()
+        # What pictures are laid on the ground by, and what the autopilot said.
+        self._attitudes, self._told_attitudes = AttitudeHistory(), AttitudeHistory()
         self._steady = SteadyAttitude()
         self._gimbal = gimbal
         # Two histories: an angle from the nose and one from north have nothing between them.
@@ -138,6 +139,7 @@ class Vehicle:
             self._take_time(message)
         elif isinstance(message, Rebooted):
             self._attitudes.clear()
+            self._told_attitudes.clear()
             self._steady.restart()
             for carrier in self._carriers.values():
                 carrier.clear()
@@ -147,6 +149,7 @@ class Vehicle:
         # Anything else says no more here than that it came.
 
     def _take_attitude(self, message: Attitude) -> None:
+        self._told_attitudes.add(message)
         steady = self._steady.take(message, trusted=self._gnss_available and self.gnss_trusted)
         if steady is not None:
             self._attitudes.add(steady)
@@ -222,9 +225,10 @@ class Vehicle:
         yaw_deg = (carrier.yaw_deg + body.yaw_deg + 180.0) % 360.0 - 180.0
         return Attitude(at_ns, carrier.roll_deg, carrier.pitch_deg, yaw_deg)
 
-    def attitude_at(self, at_ns: int) -> Attitude | None:
-        """The body's attitude at an instant; `None` without one that is fresh."""
-        return self._attitudes.at(at_ns)
+    def told_attitude_at(self, at_ns: int) -> Attitude | None:
+        """The body's attitude at an instant as the autopilot said it; `None` without one that is fresh. For what the
+        autopilot turns by its own attitude; what a picture shows is worked out from `state_at`."""
+        return self._told_attitudes.at(at_ns)
 
     def gnss_available(self, now_ns: int) -> bool:
         """True while the receiver has a fix: lost at once, back only after it was good for a while."""
