@@ -2,7 +2,7 @@
 # Runs before each start of the service, as root. Counts the starts of what is on trial after an update; when one too
 # many was needed, switches every slot back to the version before. Stands apart from the versions, in plain sh, so that
 # no version can break it. The file: see tilefix/update/trial.py; only root writes it. The service can say that the trial
-# is over, no more.
+# is over, no more. Where it cannot write, it says so and lets the service start: that may be a restart in the air.
 set -eu
 
 STATE=${STATE_DIRECTORY:-/var/lib/tilefix}
@@ -12,8 +12,7 @@ trial=${TILEFIX_TRIAL:-/opt/tilefix/trial}
 [ -f "$trial" ] || exit 0
 
 end_trial() {
-    rm -f "$trial"
-    sync "${trial%/*}"
+    { rm -f "$trial" && sync "${trial%/*}"; } || echo "guard: $trial cannot be removed" >&2
 }
 
 if [ "$(head -c 200 "$STATE/proved" 2>/dev/null | head -n 1)" = "$(head -n 1 "$trial")" ]; then
@@ -28,10 +27,7 @@ if [ -z "$starts" ]; then
 fi
 
 put() { # TEXT FILE: whole or not at all
-    printf '%s' "$1" >"$2.partial"
-    sync "$2.partial"
-    mv "$2.partial" "$2"
-    sync "${2%/*}"
+    printf '%s' "$1" >"$2.partial" && sync "$2.partial" && mv "$2.partial" "$2" && sync "${2%/*}"
 }
 
 # An update that was cut off between two slots, or taking back that was: what fits together is what was before.
@@ -43,7 +39,7 @@ done <"$trial"
 
 if [ "$whole" = yes ] && [ "$starts" -lt "$MOST_STARTS" ]; then
     put "$(sed "s/^starts .*/starts $((starts + 1))/" "$trial")
-" "$trial"
+" "$trial" || echo "guard: $trial cannot be written, this start does not count" >&2
     exit 0
 fi
 

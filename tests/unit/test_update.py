@@ -255,6 +255,17 @@ def test_the_guard_follows_no_link_that_leads_out_of_a_slot(
     assert Slot(board / "opt").current == "v1"
 
 
+def test_a_guard_that_cannot_write_lets_the_service_start(
+    tmp_path: Path, maps: tuple[Path, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    board = make_board(tmp_path, maps)
+    assert update(board, str(board / "bundle"), "--map", str(maps[1])) == 0
+    (board / "opt" / "trial.partial").mkdir()
+    assert start(board)
+    assert "does not count" in capfd.readouterr().err
+    assert len(trial_of(board / "opt", board / "state")) == 2
+
+
 @pytest.mark.parametrize("inner", ["maps", "maps/site", "maps/site/versions"])
 def test_an_update_removes_and_writes_nothing_behind_a_link(
     tmp_path: Path, maps: tuple[Path, Path], inner: str
