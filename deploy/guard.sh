@@ -2,7 +2,7 @@
 # Runs before each start of the service, as root. Counts the starts of what is on trial after an update; when one too
 # many was needed, switches every slot back to the version before. Stands apart from the versions, in plain sh, so that
 # no version can break it. The file: see tilefix/update/trial.py; only root writes it. The service can say that the trial
-# is over, no more. Where it cannot write, it says so and lets the service start: that may be a restart in the air.
+# is over, no more. A start that cannot be counted goes on all the same: it may be one in the air.
 set -eu
 
 STATE=${STATE_DIRECTORY:-/var/lib/tilefix}
