@@ -340,6 +340,23 @@ def test_where_it_may_only_announce_nothing_is_set() -> None:
     assert not [one for one in flight.requests if isinstance(one, Set)]
 
 
+def test_an_order_of_vision_is_carried_out_where_spoofing_is_only_announced() -> None:
+    flight = _forcing("announce")
+    flight.hear(_order(2.0))
+    flight.fly(2.0)
+    assert Set("GPS_AUTO_SWITCH", 0.0) in flight.requests
+    assert Set("GPS_PRIMARY", 1.0) in flight.requests
+    flight.hear(Parameter(0, "GPS_AUTO_SWITCH", 0.0))
+    flight.hear(Parameter(0, "GPS_PRIMARY", 1.0))
+    flight.requests.clear()
+    flight.hear(_order(1.0))
+    flight.fly(2.0)
+    assert {one for one in flight.requests if isinstance(one, Set)} == {
+        Set("GPS_AUTO_SWITCH", 1.0),
+        Set("GPS_PRIMARY", 0.0),
+    }
+
+
 def test_an_autopilot_that_does_not_obey_is_told_of() -> None:
     flight = _forcing()
     flight.fly(12.0, offset_m=60.0)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from tilefix.handover.announce import Announcer, Line, figures
 from tilefix.handover.judge import Judge
-from tilefix.handover.machine import Feed, Machine, Sight, State
+from tilefix.handover.machine import Feed, Machine, Sight, State, Wish
 from tilefix.handover.receiver import Condition, ReceiverWatch, finite
 from tilefix.handover.scoring import Score, Verdict
 from tilefix.handover.selection import ReceiverChoice, Request, SourceChoice, choice_for
@@ -173,7 +173,9 @@ class Handover:
         choice = self._choice
         if choice is None or not heard:
             return ()
-        force = self._machine.forces and self.settings.on_spoofing == "force"
+        # To announce only is about what tilefix does of itself: an order is carried out.
+        allowed = self.settings.on_spoofing == "force" or self._machine.wish is Wish.VISION
+        force = self._machine.forces and allowed
         if isinstance(choice, SourceChoice):
             # Vision in another set of sources is not taken at all unless that is selected.
             force = Feed.MIRROR not in self._machine.feeds or self.state is State.RETURNING

@@ -19,7 +19,7 @@ class HandoverSettings:
     scored, and the least for a verdict. `return_s`: of good GNSS that agrees with vision until it is handed back;
     `return_spoofed_s`: the same after spoofing, and where no vision is at hand to compare it with.
     `on_spoofing`: `force` makes the autopilot use vision (its settings are put back afterwards), `announce` only tells
-    the pilot. `veto_channel`: RC channel that holds vision back while high (0: none).
+    the pilot, unless he orders vision. `veto_channel`: RC channel that holds vision back while high (0: none).
     """
 
     loss_s: float = limited(0.1, 10.0, 0.5)
