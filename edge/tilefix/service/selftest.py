@@ -20,6 +20,7 @@ import numpy as np
 from tilefix.cameras import CameraRequest, open_camera
 from tilefix.embedders import open_embedder
 from tilefix.errors import CameraError, LinkError, ModelError, TilefixError
+from tilefix.evaluation.replay import write_results
 from tilefix.links import open_link
 from tilefix.links.vehicle import Vehicle
 from tilefix.service.assembly import localizer_of
@@ -60,7 +61,9 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(f"{_mark(finding.ok):7s} {finding.check:7s} {finding.said}\n")
         sys.stdout.flush()
     if args.json:
-        args.json.write_text(json.dumps([asdict(one) for one in findings], indent=2) + "\n")
+        write_results(
+            args.json.parent, {args.json.name: json.dumps([asdict(one) for one in findings], indent=2) + "\n"}
+        )
     failed = [one.check for one in findings if one.ok is False]
     left_out = [one.check for one in findings if one.ok is None]
     verdict = f"NOT READY: {', '.join(failed)}" if failed else "ready"
