@@ -1,8 +1,8 @@
 """The parameters of autopilots that a companion's position depends on, with their types and defaults by version.
 
-ArduPilot's of 4.5.5 and 4.7-dev (commit 90700977c5) were asked of their simulators; 4.6 has the receivers' new names and
-the old ones for system ids. PX4's were read in its parameter files. The names are the point: one of another version
-does not exist.
+ArduPilot's of 4.5.5 and 4.7-dev (commit 5e98daeb1a) were asked of their simulators; 4.6 has the receivers' new names
+and the old ones for system ids. PX4's were read in its parameter files. The names are the point: one of another
+version does not exist.
 """
 
 from __future__ import annotations
