@@ -12,7 +12,9 @@ import pytest
 
 from support.clocks import ManualClock
 from support.daemons import FakeFrames, FakeLink, FakeLocalizer, S, frame
+from tilefix.handover.handover import Handover
 from tilefix.handover.machine import State
+from tilefix.handover.settings import HandoverSettings
 from tilefix.links.commands import Command, Result
 from tilefix.links.messages import (
     Airframe,
@@ -80,6 +82,17 @@ def test_positions_go_out_at_ten_hertz_dated_by_the_delay() -> None:
         # What is sent holds for its instant: 5 m/s east.
         assert (report.lon_deg - 8.0) * 76_000.0 == pytest.approx(5.0 * report.at_ns / S, abs=0.05)
     assert all(later.at_ns > earlier.at_ns for earlier, later in itertools.pairwise(sent))
+
+
+def test_what_is_repeated_is_as_old_as_what_vision_is_laid_beside() -> None:
+    """Heard late by `gnss_delay_ms`, the receiver's position has moved on by then."""
+    handover = Handover(HandoverSettings(gnss_delay_ms=400.0))
+    rig = Rig(settings=PublishSettings(), handover=handover)
+    rig.fly(1.0, frames=False)
+    sent = rig.fly(1.0, frames=False)
+    assert len(sent) == pytest.approx(10, abs=1)
+    for report in sent:
+        assert (report.lon_deg - 8.0) * 76_000.0 == pytest.approx(5.0 * (report.at_ns / S + 0.4), abs=0.05)
 
 
 def test_a_frame_older_than_the_one_before_does_not_hold_the_position_back() -> None:

@@ -122,6 +122,16 @@ def test_while_gnss_is_good_and_nothing_better_is_known_it_is_repeated() -> None
     assert not Publisher().decide(FIX, _vehicle()).mirrored
 
 
+def test_what_is_repeated_is_dated_by_when_the_receiver_measured_it() -> None:
+    publisher = Publisher()
+    publisher.gnss_delay_ns = S // 10
+    report = publisher.decide(NoFix(2 * S, Reason.NO_MATCH), _vehicle()).report
+    assert report is not None
+    # Heard at this instant, a tenth of a second old: 0.3 m north and 0.4 m east from there.
+    assert (report.lat_deg - 47.0) * 111_195.0 == pytest.approx(0.3, abs=0.01)
+    assert (report.lon_deg - 8.0) * 111_195.0 * math.cos(math.radians(47.0)) == pytest.approx(0.4, abs=0.01)
+
+
 def test_a_receiver_without_velocity_is_not_repeated() -> None:
     vehicle = _vehicle()
     vehicle.take(GnssReceiver(2 * S + 1, 3, 47.0, 8.0, 540.0, 0.9, 1.5))

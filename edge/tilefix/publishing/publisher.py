@@ -50,10 +50,12 @@ class Decision:
 
 
 class Publisher:
-    """Turns the belief into reports, and changes of state into texts."""
+    """Turns the belief into reports, and changes of state into texts. `gnss_delay_ns`, set from outside: how old the
+    receiver's position is when it is heard."""
 
     def __init__(self, settings: PublishSettings | None = None) -> None:
         self.settings = settings or PublishSettings()
+        self.gnss_delay_ns = 0
         self.latency = LeastLatency()
         self._asking = Asking()
         self._resets = ResetCounter()
@@ -167,7 +169,7 @@ class Publisher:
                     return seen, None
                 refusal = seen
             elif self.settings.mirror_gnss and route in _MIRRORED:
-                position = mirrored(at_ns, vehicle)
+                position = mirrored(at_ns, vehicle, self.gnss_delay_ns)
                 if position is not None:
                     return position, refusal
         return None, refusal

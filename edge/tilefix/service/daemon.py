@@ -104,6 +104,8 @@ class Daemon:
         only_receiver = self._publisher.settings.gps_id == 0
         self._vehicle = vehicle or Vehicle(receiver_is_ours=only_receiver)
         self._handover = handover or Handover(only_receiver=only_receiver)
+        # What is repeated and what vision is laid beside are dated alike, or positions step at a hand-over.
+        self._publisher.gnss_delay_ns = round(self._handover.settings.gnss_delay_ms * 1e6)
         self._handed: Turn | None = None
         self._sigma_m: float | None = None
         self._clock = clock or MonotonicClock()
