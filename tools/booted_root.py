@@ -1,7 +1,7 @@
 """Boots a Debian root under a real systemd, in namespaces of its own and without a network. Needs root on this machine.
 
-    debootstrap --variant=minbase bookworm DIR
-    chroot DIR apt-get install -y systemd-sysv dbus udev python3-venv openssl procps iproute2 libglib2.0-0
+debootstrap --variant=minbase bookworm DIR
+chroot DIR apt-get install -y systemd-sysv dbus udev python3-venv openssl procps iproute2 libglib2.0-0
 """
 
 from __future__ import annotations
