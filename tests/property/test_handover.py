@@ -59,6 +59,30 @@ def test_no_state_gives_what_it_must_not(steps) -> None:
             assert machine.state in (State.SPOOFED, State.RETURNING) or wish is Wish.VISION or jammed
 
 
+SIGHTS = st.tuples(st.sampled_from(Condition), FLAGS, FLAGS, FLAGS, FLAGS)
+
+
+@settings(deadline=None)
+@given(STEPS, SIGHTS)
+def test_what_does_not_change_ends_in_one_state(steps, sight) -> None:
+    """Whatever came before: a hundred turns of the same sight lead on, never to and fro."""
+    machine, now_ns = Machine(), 0
+    for condition, spoofed, contradicts, agrees_s, compared, steady, wish, seconds in steps:
+        now_ns += round(seconds * S)
+        machine.wish = wish
+        machine.step(Sight(now_ns, condition, spoofed, contradicts or spoofed, agrees_s, compared, steady))
+    condition, spoofed, contradicts, compared, steady = sight
+    contradicts = contradicts or spoofed
+    begun_ns, states = now_ns, [machine.state]
+    for _ in range(100):
+        now_ns += S
+        agrees_s = 0.0 if contradicts else (now_ns - begun_ns) / S
+        machine.step(Sight(now_ns, condition, spoofed, contradicts, agrees_s, compared, steady))
+        if machine.state is not states[-1]:
+            states.append(machine.state)
+    assert len(states) <= 4, states
+
+
 @settings(deadline=None)
 @given(STEPS)
 def test_a_receiver_that_is_not_good_is_never_handed_back_to(steps) -> None:

@@ -154,7 +154,7 @@ class Machine:
         # long.
         if not (sight.compared or sight.steady or self._had_good):
             return State.SHADOW, "first GNSS"
-        if not sight.compared:
+        if not sight.compared and not sight.contradicts:
             return State.RETURNING, self.cause
         assert self._good_since_ns is not None
         waited_s = (sight.now_ns - self._good_since_ns) / 1e9
