@@ -16,7 +16,7 @@ usage: install.sh [OPTION ...] BUNDLE.tar.gz     check, install and switch to it
        install.sh --list
 
   --key FILE      minisign's public key, may be given several times; else /etc/tilefix/keys/*.pub
-  --unsigned      take a bundle without a signature, or one whose key is not known
+  --unsigned      take a bundle without a signature; a signature is checked where keys are at hand
   --python EXE    the Python to run on (that of the current version; python3 where there is none)
   --root DIR      work below DIR in the place of / (tests, images)
   --dry-run       say what would be done

@@ -203,8 +203,7 @@ def long_track(seed: int, hours: float, rate_hz: float = 2.5) -> Track:
     ratio = float(np.clip(rng.lognormal(math.log(0.92), 0.27), 0.5, 1.9))
     spread = sigma_m * ratio
     error = drift(rng, times_s, spread * math.sqrt(0.8), 9.0) + drift(rng, times_s, spread * math.sqrt(0.2), 60.0)
-    speed_mps = float(rng.uniform(5.0, 25.0))
-    velocity = np.tile([0.0, speed_mps], (len(times_s), 1))
+    rng.uniform()  # keeps the draws after it those of the figures written down
     velocity_error = drift(rng, times_s, 1.0, 2.5)
     truth = np.column_stack([np.zeros(len(times_s)), np.zeros(len(times_s))])
     answers = tuple(
@@ -223,7 +222,6 @@ def long_track(seed: int, hours: float, rate_hz: float = 2.5) -> Track:
         )
         for k, time_s in enumerate(times_s)
     )
-    del velocity, speed_mps
     return Track(f"long-{seed}", answers, truth, np.zeros_like(truth), 47.0, 8.0)
 
 

@@ -147,8 +147,10 @@ def verdicts(scored: Scored, marks: Marks, strange: Sequence[str], faults: Seque
         return {**result, "landed": "landed" in marks.at_ns}
     if "camera-dead" in faults or "link-cut" in faults:
         # Longer than the autopilot waits: its failsafe may land it until the pilot commands the mission again.
-        for name, error_m in summary["error_after_fault_m"].items():
-            result[f"{name.replace('_', ' ')}: error at most 8 m after 30 s"] = _at_most(error_m, P95_LIMIT_M)
+        for fault, ended in (("camera-dead", "camera_back"), ("link-cut", "link_back")):
+            if fault in faults:
+                error_m = summary["error_after_fault_m"].get(ended)
+                result[f"{ended.replace('_', ' ')}: error at most 8 m after 30 s"] = _at_most(error_m, P95_LIMIT_M)
         result["no position sent that is off by 25 m"] = _at_most(fix["max_m"], DETECTED_M)
         return {**result, "landed": "landed" in marks.at_ns}
     result["mission completed"] = marks.failure is None and not strange
