@@ -105,20 +105,24 @@ def test_the_estimator_follows_honest_positions_and_its_sigma_covers_the_error(s
         estimator.predict(now_s, 0.0, 0.0)
         if k % 2 == 0:
             at = (5.0 * (now_s - 0.2) + rng.normal(0.0, 2.0), rng.normal(0.0, 2.0))
-            estimator.fuse("own", at, (5.0 + rng.normal(0.0, 0.3), rng.normal(0.0, 0.3)), 2.0, 0.3, 0.2)
+            estimator.fuse_velocity((5.0 + rng.normal(0.0, 0.3), rng.normal(0.0, 0.3)), 0.3, 0.2)
+            estimator.fuse_position(at, 2.0, 0.2)
     error_m = math.dist(estimator.position, (5.0 * 0.05 * 599, 0.0))
     assert error_m < 4.0 * estimator.sigma_m + 0.2
     assert estimator.sigma_m < 1.5
 
 
-def test_the_estimator_refuses_a_jump_and_gives_in_after_ten_seconds() -> None:
+@given(st.floats(-300.0, 300.0), st.floats(-300.0, 300.0))
+@settings(deadline=None)
+def test_a_jump_fails_the_estimators_gate_until_it_is_reset_there(east_m: float, north_m: float) -> None:
     estimator = Estimator(0.0, 0.0, 0.0, 0.0)
-    taken = []
-    for k in range(1, 301):
+    for k in range(1, 101):
         estimator.predict(0.1 * k, 0.0, 0.0)
-        place = (0.0, 0.0) if k <= 100 else (300.0, 0.0)
-        taken.append(estimator.fuse("own", place, (0.0, 0.0), 2.0, 0.3, 0.0))
-    assert all(taken[:100])
-    assert not any(taken[100:195])
-    assert taken[-1]
-    assert estimator.position[0] == pytest.approx(300.0, abs=1.0)
+        assert estimator.position_ratio((0.0, 0.0), 2.0, 0.0, 5.0) < 1.0
+        estimator.fuse_position((0.0, 0.0), 2.0, 0.0)
+    off_m, gate_m = math.hypot(east_m, north_m), 5.0 * math.sqrt(2.0) * math.hypot(estimator.sigma_m, 2.0)
+    assert (estimator.position_ratio((east_m, north_m), 2.0, 0.0, 5.0) < 1.0) == (off_m < gate_m)
+    estimator.reset_position((east_m, north_m), 0.0, 2.0)
+    assert estimator.position == pytest.approx((east_m, north_m))
+    assert estimator.sigma_m == pytest.approx(2.0)
+    assert estimator.position_ratio((east_m, north_m), 2.0, 0.0, 5.0) < 1.0
