@@ -34,8 +34,9 @@ check: $(VENV)/.everything
 	$(BIN)/shfmt -i 4 -d deploy/*.sh tests/*.sh tests/deploy/*.sh
 	MYPYPATH=deploy $(BIN)/mypy deploy/bundle.py
 
+# A process for each core, though at most four: each takes a gigabyte.
 test: check
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 	PYTHON_TESTED=$(BIN)/python tests/other_pythons.sh
 
 bench: $(VENV)/.flies

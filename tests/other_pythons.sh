@@ -31,7 +31,8 @@ for version in 3.10 3.11 3.12; do
         touch "$stamp"
     fi
     echo "other_pythons: python$version"
-    "$venv/bin/python" -m pytest --ignore=tests/training -m "not imagery" -p no:cacheprovider "$@"
+    "$venv/bin/python" -m pytest --ignore=tests/training -m "not imagery" -p no:cacheprovider \
+        -n auto --maxprocesses 4 --dist loadfile "$@"
     ran="$ran $version"
 done
 echo "other_pythons: Python $tested and${ran:- no other} tested"
