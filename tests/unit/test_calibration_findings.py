@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from dataclasses import fields, replace
 
 import pytest
-import tomllib
 
 from tilefix.calibration.findings import LATENCY_RANGE_MS, Finding, _config
 from tilefix.camera import CameraModel
 from tilefix.service.config import CameraSettings
+
+tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 
 def values(latency_ms: float) -> tuple[Finding, ...]:
