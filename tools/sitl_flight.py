@@ -146,6 +146,8 @@ class Flight:
         ready = lambda: bool(pilot.ekf_flags & healthy) and (pilot.fixes[2] >= 3 or not second)  # noqa: E731
         pilot.until(ready, _ARM_S, "the position, and the second receiver")
         self._rig.relay.origin = pilot.origin
+        if self._rig.plan.route in _SELECTED:
+            self._rig.relay.vision_delay_ns = round(1e6 * (pilot.parameter("VISO_DELAY_MS") or 0.0))
         self._mark("ready")
 
     def _gnss_names(self) -> tuple[str, float, float, str]:

@@ -24,7 +24,8 @@ class Sent:
     """One position that tilefix sent: when it passed, the instant it holds for (both monotonic), and what it says.
 
     tilefix stamps with its own clock, this machine's monotonic one less the moment that its link was opened; the
-    requests for the time that it sends tell that moment.
+    requests for the time that it sends tell that moment. Local positions are dated by as much later as the autopilot
+    takes them to be late by (VISO_DELAY_MS).
     """
 
     passed_ns: int
@@ -57,6 +58,8 @@ class Relay:
         self._epoch_ns: int | None = None
         # Of the autopilot's EKF, degrees: what local positions count from. Set from outside once it is known.
         self.origin: tuple[float, float] | None = None
+        # What the autopilot takes off the stamp of a local position: its VISO_DELAY_MS. Set from outside, too.
+        self.vision_delay_ns = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
         self.cut = threading.Event()
@@ -116,7 +119,8 @@ class Relay:
             place = (message.lat / 1e7, message.lon / 1e7, message.horiz_accuracy, message.alt)
             notes.positions.append(Sent(now_ns, at_ns, kind, *place))
         elif kind in ("VISION_POSITION_ESTIMATE", "ODOMETRY") and None not in (self._epoch_ns, self.origin):
-            at_ns = getattr(message, "usec", getattr(message, "time_usec", 0)) * 1000 + (self._epoch_ns or 0)
+            stamp_ns = getattr(message, "usec", getattr(message, "time_usec", 0)) * 1000
+            at_ns = stamp_ns + (self._epoch_ns or 0) - self.vision_delay_ns
             lat_deg, lon_deg = self.origin or (0.0, 0.0)
             north_m, east_m = message.x, message.y
             covariance = message.covariance if kind == "VISION_POSITION_ESTIMATE" else message.pose_covariance

@@ -363,7 +363,7 @@ class FakeRig:
         self.pilot = sitl_pilot.Pilot(vehicle, vehicle.clock)
         self.vehicle = vehicle
         self.flips: list[int] = []
-        self.relay = dataclasses.make_dataclass("R", ["cut", "origin"])(threading.Event(), None)
+        self.relay = dataclasses.make_dataclass("R", ["cut", "origin", "vision_delay_ns"])(threading.Event(), None, 0)
         self.reboots = 0
 
     def now_ns(self) -> int:
@@ -447,6 +447,38 @@ def test_local_positions_are_laid_on_the_globe_by_the_origin() -> None:
     assert position.sigma_m == 2.0
     east_m, north_m = FRAME.to_local(position.lat_deg, position.lon_deg)
     assert (east_m, north_m) == pytest.approx((-500.0, 1000.0), rel=0.004)
+
+
+@pytest.mark.parametrize("kind", ["VISION_POSITION_ESTIMATE", "ODOMETRY"])
+def test_what_the_autopilot_takes_off_a_local_position_s_stamp_is_taken_off_it(kind) -> None:
+    clock = ManualClock(900 * S)
+    autopilot, companion = FakeTransport(), FakeTransport()
+    relay = sitl_relay.Relay(autopilot, companion, clock)
+    relay.origin, relay.vision_delay_ns = (FRAME.lat_deg, FRAME.lon_deg), 120 * MS
+    covariance = [4.0, *([0.0] * 20)]
+    said = (
+        mavlink.MAVLink_vision_position_estimate_message(9_800_000, 1.0, 2.0, -120.0, 0.0, 0.0, 0.0, covariance, 0)
+        if kind == "VISION_POSITION_ESTIMATE"
+        else mavlink.MAVLink_odometry_message(
+            9_800_000, 20, 12, 1.0, 2.0, -120.0, [1.0, 0.0, 0.0, 0.0], *([0.0] * 6), covariance, covariance, 0, 3, 90
+        )
+    )
+    gps = _gps_input(9_800_000)
+    companion.incoming = [(_packed(mavlink.MAVLink_timesync_message(0, 10 * S)) + _packed(said) + gps, None)]
+    relay.turn()
+    local, receiver = relay.notes.positions
+    assert (local.message, local.at_ns) == (kind, 890 * S + 9_680 * MS)
+    # GPS_INPUT is dated by the instant that it holds for.
+    assert receiver.at_ns == 890 * S + 9_800 * MS
+
+
+def test_the_vision_delay_is_the_autopilot_s_own(quick) -> None:
+    plan = sitl_flight.FlightPlan(denied_s=20.0)
+    known = {"SIM_GPS1_ENABLE": 1.0, "VISO_DELAY_MS": 60.0}
+    for route, delay_ms in (("vision", 60), ("odometry", 60), ("gps_input", 0)):
+        rig, _, marks = _flown(quick, plan, known, route=route)
+        assert marks.failure is None
+        assert rig.relay.vision_delay_ns == delay_ms * MS
 
 
 def test_a_dead_camera_and_a_cut_link_last_as_long_as_they_should(quick) -> None:
