@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import pyproj
 
 _WEB_MERCATOR_MAX_LAT_DEG = 85.0511287798066
+_M_PER_DEG = math.pi * 6_371_000.0 / 180.0
+_LEAST_COSINE = 1e-3  # a place at a pole is still one
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,37 @@ class Grid:
             self.west_m + margin_m <= east_m <= self.east_m - margin_m
             and self.south_m + margin_m <= north_m <= self.north_m - margin_m
         )
+
+
+def offset_m(lat_deg: float, lon_deg: float, from_lat_deg: float, from_lon_deg: float) -> tuple[float, float]:
+    """(east, north) from one place to another near it, on a sphere of 6371 km (within 0.6 %), also over 180 degrees."""
+    turn_deg = _wrapped_deg(lon_deg - from_lon_deg)
+    return turn_deg * _east_m_per_deg(from_lat_deg), (lat_deg - from_lat_deg) * _M_PER_DEG
+
+
+def apart_m(lat_deg: float, lon_deg: float, other_lat_deg: float, other_lon_deg: float) -> float:
+    """The distance of two places near each other."""
+    return math.hypot(*offset_m(lat_deg, lon_deg, other_lat_deg, other_lon_deg))
+
+
+def moved(lat_deg: float, lon_deg: float, east_m: float, north_m: float) -> tuple[float, float]:
+    """(lat_deg, lon_deg) so far from a place near it: what `offset_m` gives back."""
+    return lat_deg + north_m / _M_PER_DEG, _wrapped_deg(lon_deg + east_m / _east_m_per_deg(lat_deg))
+
+
+def between(lat_deg: float, lon_deg: float, to_lat_deg: float, to_lon_deg: float, share: float) -> tuple[float, float]:
+    """(lat_deg, lon_deg) at a share of the way from one place to another near it."""
+    turn_deg = _wrapped_deg(to_lon_deg - lon_deg)
+    return lat_deg + share * (to_lat_deg - lat_deg), _wrapped_deg(lon_deg + share * turn_deg)
+
+
+def _east_m_per_deg(lat_deg: float) -> float:
+    return max(math.cos(math.radians(lat_deg)), _LEAST_COSINE) * _M_PER_DEG
+
+
+def _wrapped_deg(lon_deg: float) -> float:
+    """From -180 up to 180; what lies there already is kept to the digit."""
+    return lon_deg if -180.0 <= lon_deg < 180.0 else (lon_deg + 180.0) % 360.0 - 180.0
 
 
 def tile_of(lat_deg: float, lon_deg: float, zoom: int) -> tuple[float, float]:

@@ -8,8 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from support.handovers import LAT_DEG, M_PER_DEG, SPEED_MPS, S, fix, receiver
-from tilefix.handover.compare import Comparer, Comparison, apart_m
+from support.handovers import LAT_DEG, SPEED_MPS, S, fix, receiver
+from tilefix.handover.compare import Comparer, Comparison
 from tilefix.handover.judge import Judge
 from tilefix.handover.scoring import BIAS_M, OVERCONFIDENT, Calibration, ShadowScore, Verdict
 from tilefix.handover.spoofing import SpoofWatch
@@ -69,9 +69,14 @@ def test_the_age_of_a_position_makes_it_doubtful_along_the_way_only() -> None:
     assert one.receiver.ee - one.receiver.nn == pytest.approx((0.08 * SPEED_MPS) ** 2, abs=0.01)
 
 
-def test_places_near_each_other_are_apart_by_a_sphere() -> None:
-    across = math.cos(math.radians(LAT_DEG))
-    assert apart_m(LAT_DEG, 8.0, LAT_DEG + 3.0 / M_PER_DEG, 8.0 + 4.0 / M_PER_DEG / across) == pytest.approx(5.0)
+def test_a_flight_over_180_degrees_agrees_with_a_receiver_there() -> None:
+    comparer = Comparer()
+    for at_s, lon_deg in ((10.0, 179.999999), (10.2, -179.999999)):
+        comparer.take(dataclasses.replace(receiver(at_s), lon_deg=lon_deg))
+    for lon_deg in (179.9999999, -179.9999999):
+        one = comparer.compare(dataclasses.replace(fix(10.1), lat_deg=LAT_DEG, lon_deg=lon_deg))
+        assert one is not None
+        assert abs(one.east_m) < 0.02
 
 
 def _scored(

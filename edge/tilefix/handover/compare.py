@@ -6,6 +6,7 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
+from tilefix.geodesy import between, moved, offset_m
 from tilefix.links.messages import GnssReceiver
 from tilefix.types import Covariance, Fix
 
@@ -18,7 +19,6 @@ UNKNOWN_SIGMA_M = 3.0
 SLOW_SIGMA_M = 1.5
 # How far the age of a position when it is heard wanders.
 _TIMING_SIGMA_S = 0.08
-_M_PER_DEG = math.pi * 6_371_000.0 / 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,7 @@ class Comparer:
         if place is None:
             return None
         receiver, lat_deg, lon_deg = place
-        across = math.cos(math.radians(lat_deg))
-        east_m = (fix.lon_deg - lon_deg) * across * _M_PER_DEG
-        north_m = (fix.lat_deg - lat_deg) * _M_PER_DEG
+        east_m, north_m = offset_m(fix.lat_deg, fix.lon_deg, lat_deg, lon_deg)
         c = fix.covariance_m2
         velocity = (receiver.velocity_east_mps, receiver.velocity_north_mps)
         spread = _receiver_covariance(receiver, velocity)
@@ -107,22 +105,12 @@ class Comparer:
         return earlier, *carried(earlier, east_mps, north_mps, heard_ns)
 
 
-def apart_m(lat_deg: float, lon_deg: float, other_lat_deg: float, other_lon_deg: float) -> float:
-    """The distance of two places near each other, on a sphere of 6371 km."""
-    across = math.cos(math.radians(lat_deg))
-    return math.hypot(lat_deg - other_lat_deg, (lon_deg - other_lon_deg) * across) * _M_PER_DEG
-
-
 def carried(receiver: GnssReceiver, east_mps: float, north_mps: float, at_ns: int) -> tuple[float, float]:
-    """(lat_deg, lon_deg) of a good receiver carried along a velocity to an instant, on a sphere of 6371 km."""
+    """(lat_deg, lon_deg) of a good receiver carried along a velocity to an instant."""
     assert receiver.lat_deg is not None
     assert receiver.lon_deg is not None
     seconds = (at_ns - receiver.at_ns) / 1e9
-    across = max(math.cos(math.radians(receiver.lat_deg)), 1e-3)
-    return (
-        receiver.lat_deg + north_mps * seconds / _M_PER_DEG,
-        receiver.lon_deg + east_mps * seconds / _M_PER_DEG / across,
-    )
+    return moved(receiver.lat_deg, receiver.lon_deg, east_mps * seconds, north_mps * seconds)
 
 
 def _receiver_covariance(receiver: GnssReceiver, velocity: tuple[float | None, float | None]) -> Covariance:
@@ -140,6 +128,5 @@ def _between(earlier: GnssReceiver, later: GnssReceiver, heard_ns: int) -> tuple
     assert later.lat_deg is not None
     assert later.lon_deg is not None
     share = (heard_ns - earlier.at_ns) / (later.at_ns - earlier.at_ns)
-    lat_deg = earlier.lat_deg + share * (later.lat_deg - earlier.lat_deg)
-    lon_deg = earlier.lon_deg + share * (later.lon_deg - earlier.lon_deg)
-    return (later if share > 0.5 else earlier), lat_deg, lon_deg
+    place = between(earlier.lat_deg, earlier.lon_deg, later.lat_deg, later.lon_deg, share)
+    return (later if share > 0.5 else earlier), *place

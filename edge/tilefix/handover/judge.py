@@ -8,10 +8,10 @@ alone can tell: what was there from the start is vision's, what came later witho
 
 from __future__ import annotations
 
-import math
 from collections import deque
 
-from tilefix.handover.compare import Comparer, Comparison, apart_m
+from tilefix.geodesy import apart_m, moved
+from tilefix.handover.compare import Comparer, Comparison
 from tilefix.handover.scoring import Calibration, Score, ShadowScore, Verdict
 from tilefix.handover.settings import HandoverSettings
 from tilefix.handover.spoofing import SpoofWatch
@@ -94,11 +94,8 @@ class Judge:
             return False
         numbers = [float(one or 0.0) for one in velocities]
         east_mps, north_mps = 0.5 * (numbers[0] + numbers[2]), 0.5 * (numbers[1] + numbers[3])
-        across = math.cos(math.radians(fix.lat_deg))
-        m_per_deg = math.pi * 6_371_000.0 / 180.0
-        lat_deg = before.lat_deg + north_mps * seconds / m_per_deg
-        lon_deg = before.lon_deg + east_mps * seconds / m_per_deg / across
-        off_m = apart_m(fix.lat_deg, fix.lon_deg, lat_deg, lon_deg)
+        there = moved(before.lat_deg, before.lon_deg, east_mps * seconds, north_mps * seconds)
+        off_m = apart_m(fix.lat_deg, fix.lon_deg, *there)
         return off_m > VISION_JUMP_M + _LAG_MPS * seconds
 
     @property

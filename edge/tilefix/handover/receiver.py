@@ -6,7 +6,8 @@ import enum
 import math
 from collections import deque
 
-from tilefix.handover.compare import apart_m, carried
+from tilefix.geodesy import apart_m
+from tilefix.handover.compare import carried
 from tilefix.handover.settings import HandoverSettings
 from tilefix.links.messages import GnssReceiver
 

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tilefix.geodesy import between
 from tilefix.links.attitude import AttitudeHistory
 from tilefix.links.height import Anchor, PressureAltitude
 from tilefix.links.known import KnownAutopilot
@@ -338,7 +339,4 @@ def _between(earlier: GnssReceiver, later: GnssReceiver, at_ns: int) -> tuple[fl
     if earlier.lat_deg is None or later.lat_deg is None or earlier.lon_deg is None or later.lon_deg is None:
         return None
     share = (at_ns - earlier.at_ns) / (later.at_ns - earlier.at_ns)
-    return (
-        earlier.lat_deg + share * (later.lat_deg - earlier.lat_deg),
-        earlier.lon_deg + share * (later.lon_deg - earlier.lon_deg),
-    )
+    return between(earlier.lat_deg, earlier.lon_deg, later.lat_deg, later.lon_deg, share)

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
+from tilefix.geodesy import moved
 from tilefix.links.vehicle import Vehicle
 from tilefix.publishing.settings import PublishSettings
 from tilefix.types import Covariance, Fix, FixKind, NoFix, Reason
@@ -15,7 +16,6 @@ _UNKNOWN_CLIMB_SIGMA_MPS = 1.0
 _CLIMB_SIGMA_MPS = 0.3
 # An estimate is carried along its velocity to the instant that is asked for at most this far.
 _MAX_CARRY_NS = 500_000_000
-_M_PER_DEG = math.pi * 6_371_000.0 / 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,27 +42,11 @@ class Position:
         return self.covariance_m2.sigma_major
 
     def carried(self, at_ns: int) -> Position:
-        """The same along its velocity to another instant, on a sphere of 6371 km; for a second or so."""
+        """The same along its velocity to another instant; for a second or so."""
         seconds = (at_ns - self.at_ns) / 1e9
-        across = max(math.cos(math.radians(self.lat_deg)), 1e-3)
-        return dataclasses.replace(
-            self,
-            at_ns=at_ns,
-            lat_deg=self.lat_deg + self.velocity_north_mps * seconds / _M_PER_DEG,
-            lon_deg=self.lon_deg + self.velocity_east_mps * seconds / _M_PER_DEG / across,
-        )
-
-
-def offset_m(lat_deg: float, lon_deg: float, from_lat_deg: float, from_lon_deg: float) -> tuple[float, float]:
-    """(east, north) from one place to another near it, on a sphere of 6371 km."""
-    across = math.cos(math.radians(from_lat_deg))
-    turn_deg = (lon_deg - from_lon_deg + 180.0) % 360.0 - 180.0
-    return turn_deg * across * _M_PER_DEG, (lat_deg - from_lat_deg) * _M_PER_DEG
-
-
-def apart_m(lat_deg: float, lon_deg: float, other_lat_deg: float, other_lon_deg: float) -> float:
-    """The distance of two places near each other."""
-    return math.hypot(*offset_m(lat_deg, lon_deg, other_lat_deg, other_lon_deg))
+        east_m, north_m = self.velocity_east_mps * seconds, self.velocity_north_mps * seconds
+        lat_deg, lon_deg = moved(self.lat_deg, self.lon_deg, east_m, north_m)
+        return dataclasses.replace(self, at_ns=at_ns, lat_deg=lat_deg, lon_deg=lon_deg)
 
 
 def position_of(estimate: Fix | NoFix, at_ns: int, vehicle: Vehicle, settings: PublishSettings) -> Position | str:

@@ -8,7 +8,8 @@ of that velocity and of what the vehicle may have done since.
 
 from __future__ import annotations
 
-from tilefix.publishing.position import Position, offset_m
+from tilefix.geodesy import offset_m
+from tilefix.publishing.position import Position
 from tilefix.types import Covariance
 
 # Squared Mahalanobis distance, two degrees of freedom: five sigma. Below the distance nothing is a jump.
