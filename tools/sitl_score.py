@@ -154,12 +154,13 @@ def _lengths(track: Track, truth: Track) -> Floats:
 
 
 def _off_path(truth: Track, mission_m: Floats) -> Floats:
-    """How far each place lies from the nearest leg of the closed path through the corners."""
+    """How far each place lies from the nearest leg of the path: from home to the first corner, then round them all."""
     if not len(truth.at_ns):
         return np.empty(0)
     places = np.stack([truth.east_m, truth.north_m], axis=1)
     nearest = np.full(len(places), math.inf)
-    for first, last in zip(mission_m, np.roll(mission_m, -1, axis=0), strict=True):
+    begins, ends = np.vstack([np.zeros(2), mission_m]), np.vstack([mission_m, mission_m[:1]])
+    for first, last in zip(begins, ends, strict=True):
         along = last - first
         share = np.clip((places - first) @ along / float(along @ along), 0.0, 1.0)
         nearest = np.minimum(nearest, np.linalg.norm(places - first - share[:, None] * along, axis=1))

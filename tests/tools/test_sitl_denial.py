@@ -90,6 +90,13 @@ def test_errors_are_those_that_were_put_in() -> None:
     assert summary["hand_over"]["silence_s"] == pytest.approx(0.1, abs=0.01)
 
 
+def test_the_way_from_home_to_the_first_corner_belongs_to_the_path() -> None:
+    log, notes, marks = _flight()
+    log.truths[:] = [_truth(0.1 * tick, 0.4 * tick - 1.5, 0.4 * tick + 1.5) for tick in range(1000)]
+    summary = sitl_score.score_flight(FRAME, log, notes, marks, ZERO_NS, CORNERS).summary
+    assert summary["path_deviation"]["max_m"] == pytest.approx(1.5 * math.sqrt(2.0), abs=0.02)
+
+
 def test_silence_and_a_sick_filter_show() -> None:
     log, notes, marks = _flight(lost_from_s=60.0)
     notes.positions = [one for one in notes.positions if not 50.0 <= (one.passed_ns - ZERO_NS) / S <= 65.0]
