@@ -29,10 +29,10 @@ check: $(VENV)/.everything
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy tools/*.py deploy/*.py
 	$(BIN)/lint-imports
 	$(BIN)/shellcheck -x deploy/*.sh tests/*.sh tests/deploy/*.sh
 	$(BIN)/shfmt -i 4 -d deploy/*.sh tests/*.sh tests/deploy/*.sh
-	MYPYPATH=deploy $(BIN)/mypy deploy/bundle.py
 
 # A process for each core, though at most four: each takes a gigabyte.
 test: check

@@ -139,7 +139,8 @@ def _run(args: argparse.Namespace) -> int:
 def _in_parallel(args: argparse.Namespace, jobs: list[tuple[str, int]]) -> int:
     """Each run in a process of its own, `args.jobs` at a time; the worst exit status."""
     shared = ["--out", str(args.out), f"--suffix={args.suffix}", *(f"--set={text}" for text in args.set)]
-    waiting, running, worst = list(jobs), [], 0
+    running: list[subprocess.Popen[bytes]] = []
+    waiting, worst = list(jobs), 0
     while waiting or running:
         while waiting and len(running) < args.jobs:
             name, seed = waiting.pop(0)

@@ -87,7 +87,7 @@ def dense_labels(features: Float32Array, scene: Scene) -> IntArray:
 
     def reciprocal(i: int, k: int) -> IntArray:
         near = ranking[i, : k + 1]
-        return near[(ranking[near, : k + 1] == i).any(axis=1)]
+        return np.asarray(near[(ranking[near, : k + 1] == i).any(axis=1)])
 
     narrow = [reciprocal(i, max(1, round(k1 / 2))) for i in range(count)]
     encoding = np.zeros((count, count), np.float32)
@@ -123,8 +123,7 @@ def measure_here(way: str, scene: Scene, labels_file: Path) -> dict[str, Any]:
     before = _peak_mib()
     begun, begun_cpu = time.perf_counter(), time.process_time()
     if way == "sparse":
-        options = {"k1": scene.k1, "k2": scene.k2, "eps": scene.eps, "min_samples": scene.min_samples}
-        labels = cluster_labels(features, **options)
+        labels = cluster_labels(features, k1=scene.k1, k2=scene.k2, eps=scene.eps, min_samples=scene.min_samples)
     else:
         labels = dense_labels(features, scene)
     took, took_cpu = time.perf_counter() - begun, time.process_time() - begun_cpu

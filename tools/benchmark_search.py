@@ -96,7 +96,7 @@ def measure(options: Options) -> dict[str, Any]:
     asked = rng.integers(0, options.tiles, options.repeats + 1)
     noise = rng.standard_normal((len(asked), options.dim), np.float32) * np.float32(0.5 / math.sqrt(options.dim))
     queries = np.concatenate([index.descriptors(int(tile), 1) for tile in asked]) + noise
-    places = lattice_m(options.tiles)[asked].astype(np.float64)
+    places: list[tuple[float, float]] = lattice_m(options.tiles)[asked].astype(np.float64).tolist()
     works: dict[str, Callable[[int], object]] = {
         "read": lambda _: stored.array.max(),
         "global": lambda k: index.search(queries[k], BEST),
@@ -117,11 +117,11 @@ def measure(options: Options) -> dict[str, Any]:
         small.train(stored.array[:CHUNK])
         small.add(stored.array)  # at once: it then takes no more memory than its codes
         beside: dict[str, list[Pair]] = {}
-        _in_turn(
-            {"read": works["read"], name: lambda k, of=small: of.search(queries[k : k + 1], BEST)},
-            beside,
-            options.repeats,
-        )
+
+        def coded(k: int, of: Any = small) -> object:
+            return of.search(queries[k : k + 1], BEST)
+
+        _in_turn({"read": works["read"], name: coded}, beside, options.repeats)
         answers: IntArray = small.search(queries, BEST)[1]
         shares = [len(best & set(map(int, row))) / BEST for best, row in zip(exact, answers, strict=True)]
         codes[name] = {

@@ -71,7 +71,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     threads = args.threads or os.cpu_count() or 1
     with processes(args.device) as world, tempfile.TemporaryDirectory() as folder:
         on_gpu = world.device.type == "cuda"
-        network = build(network_config(args.backbone)).to(world.device, memory_format=torch.channels_last)
+        network = build(network_config(args.backbone))
+        network = network.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimiser = torch.optim.AdamW(network.parameters(), lr=1e-5)
         manifest = preprocessing(args.px, network.descriptor_dim)
         images = FolderImages(_pictures(Path(folder)), SOURCE_PX, "benchmark", threads=threads, keep_bytes=0)
@@ -97,7 +98,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             work()
             if on_gpu:
                 torch.cuda.synchronize()
-            return args.batch * args.batches / (time.perf_counter() - started)
+            return float(args.batch * args.batches / (time.perf_counter() - started))
 
         with Loader(threads) as loader:
             first = next(iter(loader.batches(plan())))[0]

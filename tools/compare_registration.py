@@ -147,7 +147,9 @@ def magnitudes(package: MapPackage) -> Callable[[Seen], Place]:
 
 def _windows(integral: np.ndarray, side: int) -> np.ndarray:
     """Sums over every window of that side, from an integral image."""
-    return integral[side:, side:] - integral[:-side, side:] - integral[side:, :-side] + integral[:-side, :-side]
+    return np.asarray(
+        integral[side:, side:] - integral[:-side, side:] - integral[side:, :-side] + integral[:-side, :-side]
+    )
 
 
 def _root_magnitude(image: UInt8Array) -> np.ndarray:
@@ -157,7 +159,7 @@ def _root_magnitude(image: UInt8Array) -> np.ndarray:
 
 def sift(package: MapPackage) -> Callable[[Seen], Place]:
     """SIFT on the map's ground sampling, ratio test, similarity by RANSAC; refused when few agree or it is turned."""
-    detector = cv2.SIFT_create()
+    detector = cv2.SIFT.create()
     matcher = cv2.BFMatcher(cv2.NORM_L2)
     points, descriptors = detector.detectAndCompute(cv2.cvtColor(np.asarray(package.imagery), cv2.COLOR_RGB2GRAY), None)
     places = np.array([point.pt for point in points], np.float32)

@@ -118,8 +118,8 @@ class Judge:
         surface = seen.correlator.search(seen.template, column - WINDOW_PX, row - WINDOW_PX, side, side)
         if not surface.values.size or not np.isfinite(surface.values).any():
             return Outcome(False, False, 0.0, 0.0)
-        at = divmod(int(np.nanargmax(surface.values)), surface.values.shape[1])
-        peak = refine_peak(surface, *at, background_spread(surface.values))
+        at_row, at_column = divmod(int(np.nanargmax(surface.values)), surface.values.shape[1])
+        peak = refine_peak(surface, at_row, at_column, background_spread(surface.values))
         off_m = math.hypot(peak.east_m - east, peak.north_m - north)
         match = peak.z_score >= s.track_z_score and off_m <= max(10.0, 3.0 * gsd_m) + tilt_m
         manifest = self._embedder.manifest

@@ -11,7 +11,6 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
@@ -190,8 +189,7 @@ class Hostile:
 
     def _flood(self) -> bytes:
         """What costs a reader most: markers all over, false headers of known messages, many packets in one."""
-        rng: Any = self._rng
         whole = self.packet(mavlink.MAVLINK_MSG_ID_HEARTBEAT, struct.pack("<IBBBBB", 0, 2, 3, 0, 4, 3), self.system, 1)
-        return rng.choice(
+        return self._rng.choice(
             (b"\xfd" * 1400, b"\xfe\x14" * 700, b"\xfd\x03\x00\x00\x00\x07\x01\x1e\x00\x00" * 140, whole * 60)
         )

@@ -40,7 +40,7 @@ def result_of(run: Flown) -> dict[str, Any]:
     lanes = {lane.name: _lane(lane, reference) for lane in run.bench.lanes}
     marks = np.concatenate([lane.marks[: lane.count] for lane in run.bench.lanes])
     link_ms = exposure_to_link_ms(marks, run.positions) if run.realtime else np.array([])
-    arrivals = np.diff(np.sort(run.positions[:, 0])) / 1e6
+    arrivals = np.diff(np.sort(run.positions[:, 0]).astype(np.float64)) / 1e6
     result = {
         "lanes": lanes,
         "floor": floor,
@@ -102,8 +102,9 @@ def _kind(rows: npt.NDArray[np.float64], reference: Mapping[str, float]) -> dict
         ratios["end_to_end_over_engine_cpu"] = float(np.median(rows[:, 1]) / np.median(own[1]))
         ratios["engine_over_reference_cpu"] = float(np.median(own[1]) / reference["p50_cpu_ms"])
     for name, one in stages.items():
-        if name in ("rectify", "search", "register", "track"):
-            ratios[f"{name}_over_reference_cpu"] = one["cpu"]["p50_ms"] / reference["p50_cpu_ms"]
+        cpu_time = one["cpu"]
+        if name in ("rectify", "search", "register", "track") and cpu_time is not None:
+            ratios[f"{name}_over_reference_cpu"] = cpu_time["p50_ms"] / reference["p50_cpu_ms"]
     mean_ms = float(rows[:, 0].mean())
     return {
         "frames": len(rows),

@@ -125,8 +125,16 @@ class TruthfulLocalizer:
         north_m = last.north_m + last.velocity_north_mps * seconds
         lat_deg, lon_deg = self._frame.to_geodetic(east_m, north_m)
         kind = FixKind.FIX if seconds <= 2.0 else FixKind.COAST
-        moved = {"lat_deg": lat_deg, "lon_deg": lon_deg, "east_m": east_m, "north_m": north_m}
-        return replace(last, at_ns=at_ns, kind=kind, match_age_s=seconds, **moved)
+        return replace(
+            last,
+            at_ns=at_ns,
+            kind=kind,
+            lat_deg=lat_deg,
+            lon_deg=lon_deg,
+            east_m=east_m,
+            north_m=north_m,
+            match_age_s=seconds,
+        )
 
 
 class NoCamera:

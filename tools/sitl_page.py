@@ -100,13 +100,14 @@ def _errors(scored: Scored) -> str:
     parts += [
         f'<text x="{x(one):.1f}" y="{_HEIGHT - 8}" fill="#9aa7b4">{one:g} s</text>' for one in ticks(begin, last, 8)
     ]
-    for name, at in marks.items():
-        second = (at - zero) / 1e9
+    for name, mark_ns in marks.items():
+        second = (mark_ns - zero) / 1e9
         if begin <= second <= last:
             parts.append(f'<line x1="{x(second):.1f}" x2="{x(second):.1f}" y1="15" y2="{_BASE}" stroke="#d05060"/>')
             parts.append(f'<text x="{x(second) + 3:.1f}" y="12" fill="#d0a0a0">{html.escape(name)}</text>')
     for seconds, lengths_m, colour in curves:
         step = max(1, len(seconds) // _MOST_POINTS)
-        points = " ".join(f"{x(s):.1f},{y(m):.1f}" for s, m in zip(seconds[::step], lengths_m[::step], strict=True))
+        corners = zip(seconds[::step].tolist(), lengths_m[::step].tolist(), strict=True)
+        points = " ".join(f"{x(s):.1f},{y(m):.1f}" for s, m in corners)
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.2"/>')
     return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
