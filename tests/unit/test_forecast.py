@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from tilefix.service.forecast import Forecast
@@ -71,3 +73,15 @@ def test_without_velocity_there_is_none_between_either() -> None:
     between = Forecast.after(S, still).at(S + 1)
     assert isinstance(between, Fix)
     assert between.velocity_covariance is None
+
+
+def test_a_flight_over_180_degrees_goes_on_there() -> None:
+    def predict(at_ns: int) -> Fix | NoFix:
+        one = _predict(at_ns)
+        assert isinstance(one, Fix)
+        lon_deg = one.lon_deg + 171.999999
+        return dataclasses.replace(one, lon_deg=lon_deg if lon_deg < 180.0 else lon_deg - 360.0)
+
+    estimate = Forecast((predict(10 * S), predict(11 * S))).at(10 * S + S // 2)
+    assert isinstance(estimate, Fix)
+    assert estimate.lon_deg == pytest.approx(-179.999996, abs=1e-9)

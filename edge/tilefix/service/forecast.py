@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from tilefix.geodesy import between
 from tilefix.types import Covariance, Fix, FixKind, NoFix, Reason
 
 _STEPS_S = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.5, 15.0, 20.0, 25.0, 30.0)
@@ -64,12 +65,13 @@ def _between(before: Fix, after: Fix, at_ns: int) -> Fix:
     def line(left: float, right: float) -> float:
         return left + share * (right - left)
 
+    lat_deg, lon_deg = between(before.lat_deg, before.lon_deg, after.lat_deg, after.lon_deg, share)
     return replace(
         after,
         at_ns=at_ns,
         kind=FixKind.FIX if before.kind is after.kind is FixKind.FIX else FixKind.COAST,
-        lat_deg=line(before.lat_deg, after.lat_deg),
-        lon_deg=line(before.lon_deg, after.lon_deg),
+        lat_deg=lat_deg,
+        lon_deg=lon_deg,
         east_m=line(before.east_m, after.east_m),
         north_m=line(before.north_m, after.north_m),
         covariance_m2=_line_of(before.covariance_m2, after.covariance_m2, share),
