@@ -21,6 +21,7 @@ from pathlib import Path
 from tilefix.camera import CameraModel, Mount
 from tilefix.errors import FlightError
 from tilefix.flights.videofile import VideoFile
+from tilefix.geodesy import between
 from tilefix.pictures import PICTURE_SUFFIXES, picture_size, read_picture
 from tilefix.toml.file import TomlFile
 from tilefix.types import Frame, UInt8Array, VehicleState
@@ -307,7 +308,7 @@ def _at(rows: Sequence[FlightRow], times: Sequence[float], row: FlightRow, time_
         return replace(row, state=VehicleState(row.state.at_ns, None, None, None, None), truth=None)
     share = (time_s - earlier.time_s) / (later.time_s - earlier.time_s)
 
-    def between(a: float | None, b: float | None, turn: float = 0.0) -> float | None:
+    def line(a: float | None, b: float | None, turn: float = 0.0) -> float | None:
         if a is None or b is None:
             return None
         step = b - a if turn == 0.0 else (b - a + 0.5 * turn) % turn - 0.5 * turn
@@ -316,21 +317,17 @@ def _at(rows: Sequence[FlightRow], times: Sequence[float], row: FlightRow, time_
     a, b = earlier.state, later.state
     state = VehicleState(
         row.state.at_ns,
-        between(a.roll_deg, b.roll_deg, 360.0),
-        between(a.pitch_deg, b.pitch_deg, 360.0),
-        between(a.yaw_deg, b.yaw_deg, 360.0),
-        between(a.agl_m, b.agl_m),
-        between(a.agl_sigma_m, b.agl_sigma_m),
-        between(a.amsl_m, b.amsl_m),
-        between(a.amsl_sigma_m, b.amsl_sigma_m),
+        line(a.roll_deg, b.roll_deg, 360.0),
+        line(a.pitch_deg, b.pitch_deg, 360.0),
+        line(a.yaw_deg, b.yaw_deg, 360.0),
+        line(a.agl_m, b.agl_m),
+        line(a.agl_sigma_m, b.agl_sigma_m),
+        line(a.amsl_m, b.amsl_m),
+        line(a.amsl_sigma_m, b.amsl_sigma_m),
     )
     if earlier.truth is None or later.truth is None:
         return replace(row, state=state, truth=None)
-    lat_deg = earlier.truth[0] + share * (later.truth[0] - earlier.truth[0])
-    # The short way round: the antimeridian may lie between.
-    east_deg = (later.truth[1] - earlier.truth[1] + 180.0) % 360.0 - 180.0
-    lon_deg = (earlier.truth[1] + share * east_deg + 180.0) % 360.0 - 180.0
-    return replace(row, state=state, truth=(lat_deg, lon_deg))
+    return replace(row, state=state, truth=between(*earlier.truth, *later.truth, share))
 
 
 def _number(name: str, cell: str, place: str) -> float | None:
