@@ -17,10 +17,13 @@ from tilefix.types import UInt8Array
 _TRUTH, _EKF, _FIX = "#ffffff", "#ffb000", "#38d0ff"
 _WIDTH, _HEIGHT, _LEFT, _BASE = 1080, 260, 50, 230
 _MOST_POINTS = 3000
+_FEW = 200  # dots: these are drawn larger, to be seen on the lines
+_LABEL_STEP, _LABEL_LINES = 70.0, 2  # a mark's name takes so much; those that would overlap stand on the next line
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#1b1f24}
 svg{width:100%;height:auto;background:#10151b;border-radius:6px}table{border-collapse:collapse}
 td{padding:.2em 1em .2em 0;vertical-align:top}.no{color:#b00020;font-weight:600}pre{white-space:pre-wrap}
-text{font:12px system-ui,sans-serif}"""
+text{font:12px system-ui,sans-serif;fill:#fff;paint-order:stroke;stroke:rgba(0,0,0,.65);stroke-width:3px}
+.tick{fill:#9aa7b4}.mark{fill:#d0a0a0}"""
 
 
 def page(title: str, scored: Scored, imagery: UInt8Array, grid: Grid, events: list[tuple[int, str]]) -> str:
@@ -53,11 +56,15 @@ def _thin(track: Track) -> list[tuple[float, float]]:
 
 
 def _map(scored: Scored, imagery: UInt8Array, grid: Grid) -> str:
-    view = view_of(_thin(scored.truth), grid)
-    lines = [_line(_thin(scored.truth), view, _TRUTH, 3.0), _line(_thin(scored.ekf), view, _EKF, 1.5)]
+    # Before it is armed the autopilot may state a position that it does not have.
+    begin_ns, end_ns = scored.marks_ns.get("armed", 0), np.iinfo(np.int64).max
+    truth, ekf, fixes = (_thin(one.within(begin_ns, end_ns)) for one in (scored.truth, scored.ekf, scored.fixes))
+    view = view_of(truth, grid)
+    lines = [_line(truth, view, _TRUTH, 3.0), _line(ekf, view, _EKF, 1.5)]
+    radius = 4.0 if len(fixes) < _FEW else 1.6
     dots = "".join(
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.6" fill="{_FIX}"/>'
-        for x, y in (view.place(*one) for one in _thin(scored.fixes))
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{_FIX}"/>'
+        for x, y in (view.place(*one) for one in fixes)
     )
     return (
         f'<svg viewBox="0 0 {_WIDTH} {view.height}" xmlns="http://www.w3.org/2000/svg">'
@@ -93,12 +100,12 @@ def _errors(scored: Scored) -> str:
         return _BASE - min(metres, top) / top * (_BASE - 15)
 
     parts = [
-        f'<text x="4" y="{y(one) + 4:.1f}" fill="#9aa7b4">{one:g} m</text>'
+        f'<text x="4" y="{y(one) + 4:.1f}" class="tick">{one:g} m</text>'
         f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{y(one):.1f}" y2="{y(one):.1f}" stroke="#2a333d"/>'
         for one in ticks(0.0, top, 5)
     ]
     parts += [
-        f'<text x="{x(one):.1f}" y="{_HEIGHT - 8}" fill="#9aa7b4">{one:g} s</text>' for one in ticks(begin, last, 8)
+        f'<text x="{x(one):.1f}" y="{_HEIGHT - 8}" class="tick">{one:g} s</text>' for one in ticks(begin, last, 8)
     ]
     for name, mark_ns in marks.items():
         second = (mark_ns - zero) / 1e9

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 import threading
 from pathlib import Path
 
@@ -204,6 +205,23 @@ def test_the_page_shows_tracks_figures_and_events() -> None:
     # Before anything happened there is nothing to draw, and no fault either.
     empty = sitl_score.score_flight(FRAME, sitl_pilot.FlightLog(), sitl_relay.Notes(), {}, 0, CORNERS)
     assert "Nothing to show" in sitl_page.page("none", empty, pixels, grid, [])
+
+
+def test_the_map_shows_nothing_from_before_arming_and_few_positions_large() -> None:
+    log, notes, marks = _flight()
+    # What ArduPilot states before it has an origin.
+    log.ekf[:10] = [sitl_pilot.EkfSample(k * S // 10, 0.0, 0.0, 0.0) for k in range(10)]
+    notes.positions = notes.positions[::50]
+    pixels, grid = checkered(2200)
+    drawn = sitl_page.page(
+        "few", sitl_score.score_flight(FRAME, log, notes, marks, ZERO_NS, CORNERS), pixels, grid, []
+    ).split("<h2>")[0]
+    lines = re.findall('points="([^"]*)"', drawn)
+    assert len(lines) == 2
+    places = [float(part) for line in lines for pair in line.split() for part in pair.split(",")]
+    assert min(places) >= 0.0
+    assert max(places) <= 1200.0
+    assert drawn.count('r="4.0"') == 19
 
 
 # The relay
