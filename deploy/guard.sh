@@ -1,11 +1,11 @@
 #!/bin/sh
 # Runs before each start of the service, as root. Counts the starts of what is on trial after an update; when one too
 # many was needed, switches every slot back to the version before. Stands apart from the versions, in plain sh, so that
-# no version can break it. The file: see tilefix/update/trial.py; only root writes it. The service can say that the trial
-# is over, no more. A start that cannot be counted goes on all the same: it may be one in the air.
+# no version can break it. The file: see tilefix/update/trial.py; only root writes it, and the slots it names. The service
+# can say that the trial is over, no more. A start that cannot be counted goes on all the same: it may be one in the air.
 set -eu
 
-STATE=${STATE_DIRECTORY:-/var/lib/tilefix}
+STATE=${STATE_DIRECTORY:-/var/lib/tilefix/state}
 MOST_STARTS=3
 trial=${TILEFIX_TRIAL:-/opt/tilefix/trial}
 
@@ -15,7 +15,9 @@ end_trial() {
     { rm -f "$trial" && sync "${trial%/*}"; } || echo "guard: $trial cannot be removed" >&2
 }
 
-if [ "$(head -c 200 "$STATE/proved" 2>/dev/null | head -n 1)" = "$(head -n 1 "$trial")" ]; then
+# That folder is the service's: a link in the place of the file is not followed, nor a pipe waited for.
+proved=$(dd if="$STATE/proved" iflag=nofollow,nonblock bs=200 count=1 2>/dev/null | head -n 1) || proved=
+if [ "$proved" = "$(head -n 1 "$trial")" ]; then
     end_trial
     exit 0
 fi
@@ -45,11 +47,6 @@ fi
 
 while read -r word folder version before; do
     [ "$word" = slot ] || continue
-    # The service's user owns the state folder: nothing is followed that leads elsewhere.
-    if [ "$(realpath "$folder")" != "$folder" ]; then
-        echo "guard: $folder leads elsewhere; left alone" >&2
-        continue
-    fi
     now=$(readlink "$folder/current" || true)
     if [ "$now" != "versions/$version" ] || [ "$before" = - ]; then continue; fi
     if [ ! -f "$folder/versions/$before/.complete" ]; then

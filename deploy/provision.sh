@@ -65,7 +65,7 @@ while [ "$#" -gt 0 ]; do
 done
 
 OPT=/opt/tilefix ETC=/etc/tilefix STATE=/var/lib/tilefix
-# Outside the state folder: what root removes by it must not be the service's to write.
+# What root removes by it must not be the service's to write.
 RECORD=$ETC/provision/record
 CHANGES=0
 
@@ -96,8 +96,8 @@ remember() {
     if [ "$DRY_RUN" = no ] && ! grep -qxF -- "$*" "$RECORD" 2>/dev/null; then printf '%s\n' "$*" >>"$RECORD"; fi
 }
 
-# folder PATH MODE OWNER: makes it, or mends its mode and owner. Of a link nothing is changed: below the state folder the
-# service's user could have it lead to any folder, which would then be given away.
+# folder PATH MODE OWNER: makes it, or mends its mode and owner. Only for folders that lie in one of root's: nobody else can
+# put a link in their place.
 folder() {
     if [ -L "$1" ]; then
         warn "$1 is a link: what it leads to stays as it is"
@@ -106,6 +106,17 @@ folder() {
     if [ -d "$1" ] && [ "$(stat -c '%a %U:%G' "$1")" = "$2 $3" ]; then return; fi
     changed "folder $1"
     act install -d -m "$2" -o "${3%:*}" -g "${3#*:}" "$1"
+}
+
+# service_folder PATH: makes it as the service's user, in the folder of that user: what it has put there, links for one, is
+# followed with its own rights, never with root's.
+service_folder() {
+    if [ -d "$1" ]; then return; fi
+    if act runuser -u tilefix -- mkdir -m 750 "$1"; then
+        changed "folder $1"
+    else
+        warn "$1 cannot be made: look at what lies there"
+    fi
 }
 
 # put PATH MODE OWNER: standard input becomes that file, if it differs. Answers 0 when it was changed.
@@ -136,7 +147,7 @@ parent() {
 make_user() {
     if ! getent passwd tilefix >/dev/null; then
         changed "user tilefix"
-        act useradd --system --user-group --home-dir "$STATE" --no-create-home --shell /usr/sbin/nologin tilefix
+        act useradd --system --user-group --home-dir "$STATE/state" --no-create-home --shell /usr/sbin/nologin tilefix
     fi
     local group
     # Serial ports, cameras, the GPU.
@@ -152,9 +163,12 @@ make_folders() {
     folder "$ETC" 755 root:root
     folder "$ETC/provision" 755 root:root
     folder "$ETC/keys" 755 root:root
-    folder "$STATE" 750 tilefix:tilefix
+    # Root's, and read-only to the service: what root writes there can lead nowhere else.
     local name
-    for name in engine maps models recordings signing; do folder "$STATE/$name" 750 tilefix:tilefix; done
+    for name in "$STATE" "$STATE/maps" "$STATE/models"; do folder "$name" 750 root:tilefix; done
+    # The service's own, and all that it may write.
+    folder "$STATE/state" 750 tilefix:tilefix
+    for name in engine recordings signing; do service_folder "$STATE/state/$name"; done
 }
 
 install_version() {
@@ -231,9 +245,12 @@ put_map() {
             say "map $(basename "$1"): another version is in use and stays (tilefix update --map $1 takes this one)"
         return
     fi
-    # As root nothing is written where a link of the service's user leads.
-    [ "$(realpath -m "$slot/versions")" = "$(realpath -m "$STATE")/maps/$(basename "$1")/versions" ] ||
-        die "$slot/versions: a link leads elsewhere (look at it, and remove it)"
+    local path
+    for path in "$slot" "$slot/versions"; do
+        if [ -L "$path" ] || { [ -e "$path" ] && [ "$(stat -c %u "$path")" -ne 0 ]; }; then
+            die "$path is no folder of root's (look at it, and remove it)"
+        fi
+    done
     changed "map $(basename "$1")"
     act rm -rf "$slot/versions/$version"
     act mkdir -p "$slot/versions/$version"

@@ -26,11 +26,12 @@ from tilefix.evaluation.replay import write_results
 REPOSITORY = Path(__file__).resolve().parent.parent
 UNIT = "tilefix.service"
 STATE = "var/lib/tilefix"
+DRONE = "srv/drone"  # beside the service: the simulated aircraft, and what makes the service hang
 CONFIG = """
 [map]
 path = "/var/lib/tilefix/maps/site/current"
 [camera]
-source = "unix:/var/lib/tilefix/drone/camera.sock"
+source = "unix:/srv/drone/camera.sock"
 width = 640
 height = 480
 hfov_deg = 70.0
@@ -43,13 +44,13 @@ import os, time
 from tilefix.embedders import onnx
 _embed = onnx.OnnxEmbedder.embed
 def embed(self, *args, **more):
-    while os.path.exists("/var/lib/tilefix/hang"):
+    while os.path.exists("/srv/drone/hang"):
         time.sleep(0.1)
     return _embed(self, *args, **more)
 onnx.OnnxEmbedder.embed = embed
 """
-DROP_IN = "[Service]\nEnvironment=PYTHONPATH=/var/lib/tilefix/hanging\n"
-DRONE = "PYTHONPATH=/run/shared/tools exec /opt/tilefix/current/venv/bin/python /run/shared/tools/service_drone.py"
+DROP_IN = "[Service]\nEnvironment=PYTHONPATH=/srv/drone/hanging\n"
+FLIES = "PYTHONPATH=/run/shared/tools exec /opt/tilefix/current/venv/bin/python /run/shared/tools/service_drone.py"
 
 
 class Proof:
@@ -61,7 +62,7 @@ class Proof:
 
     def notes(self) -> list[dict[str, Any]]:
         """Every position that the drone heard."""
-        path = self.root / STATE / "drone" / "heard.jsonl"
+        path = self.root / DRONE / "heard.jsonl"
         lines = path.read_text().splitlines() if path.exists() else []
         return [json.loads(line) for line in lines if line.endswith("}")]
 
@@ -81,7 +82,7 @@ class Proof:
 
     def deny(self, denied: bool) -> None:
         """Takes GNSS away, or gives it back."""
-        path = self.root / STATE / "drone" / "denied"
+        path = self.root / DRONE / "denied"
         if denied:
             path.touch()
         else:
@@ -112,16 +113,15 @@ def install(proof: Proof, bundle: Path) -> None:
 
 def fly(proof: Proof) -> None:
     """Start to ready, to the first position, and to the first one without GNSS; memory; then stop to silence."""
-    proof.booted.run(["sh", "-c", f"{DRONE} --folder /var/lib/tilefix/drone --build"])
-    proof.booted.run(["chown", "-R", "tilefix:tilefix", f"/{STATE}/drone"])
+    proof.booted.run(["sh", "-c", f"{FLIES} --folder /{DRONE} --build"])
     site = proof.root / STATE / "maps" / "site" / "versions" / "first"
-    shutil.copytree(proof.root / STATE / "drone" / "site", site)
+    shutil.copytree(proof.root / DRONE / "site", site)
     (site / ".complete").touch()
     (site.parent.parent / "current").symlink_to("versions/first")
     (proof.root / "etc/tilefix/tilefix.toml").write_text(CONFIG)
-    drone = f"{DRONE} --folder /var/lib/tilefix/drone"
+    drone = f"{FLIES} --folder /{DRONE}"
     proof.booted.run(["systemd-run", "--unit=drone", "-p", "Restart=always", "sh", "-c", drone])
-    proof.wait_for("the drone's camera", lambda: (proof.root / STATE / "drone" / "camera.sock").exists())
+    proof.wait_for("the drone's camera", lambda: (proof.root / DRONE / "camera.sock").exists())
     began_ns = time.monotonic_ns()
     proof.booted.run(["systemctl", "start", UNIT])
     proof.found["start_to_ready_s"] = round((time.monotonic_ns() - began_ns) / 1e9, 2)
@@ -162,7 +162,7 @@ def _outer(inner: int) -> int:
 
 def hang(proof: Proof) -> None:
     """The engine hangs in a flight without GNSS: killed by the watchdog, started anew, positions again."""
-    folder = proof.root / STATE / "hanging"
+    folder = proof.root / DRONE / "hanging"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(HANG)
     drop_in = proof.root / "etc/systemd/system/tilefix.service.d"
@@ -175,7 +175,7 @@ def hang(proof: Proof) -> None:
     proof.deny(True)
     time.sleep(5.0)
     before, began_ns = proof.pid(), time.monotonic_ns()
-    (proof.root / STATE / "hang").touch()
+    (proof.root / DRONE / "hang").touch()
     # A steady track needs no engine: a restart, which searches, does.
     proof.booted.run(["systemctl", "kill", "-s", "SIGKILL", UNIT])
     proof.wait_for("a restart after a kill", lambda: proof.pid() not in (0, before) and proof.state() == "active")
@@ -186,7 +186,7 @@ def hang(proof: Proof) -> None:
     proof.found["hang_to_kill_s"] = round((time.monotonic_ns() - began_ns) / 1e9, 2)
     log = proof.booted.run(["journalctl", "-u", UNIT, "--no-pager"]).stdout
     proof.found["watchdog_in_log"] = "Watchdog timeout" in log
-    (proof.root / STATE / "hang").unlink()
+    (proof.root / DRONE / "hang").unlink()
     began_ns = time.monotonic_ns()
     proof.wait_for("positions again", lambda: proof.first_after(began_ns, denied=True) is not None, 60.0)
     again = proof.first_after(began_ns, denied=True)

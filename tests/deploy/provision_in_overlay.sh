@@ -46,17 +46,25 @@ step user id tilefix
 step units systemctl is-enabled tilefix-power.service nvgetty.service
 step command /usr/local/bin/tilefix --version
 echo '# 5' >"$layers/root/etc/tilefix/tilefix.toml"
-echo recording >"$layers/root/var/lib/tilefix/recordings/flight"
+state=$layers/root/var/lib/tilefix/state
+echo recording >"$state/recordings/flight"
 step unfit "${provision[@]}"
 step kept /opt/tilefix/current/deploy/provision.sh --uninstall
 step again "${provision[@]}" --bundle "$bundle" --no-selftest
+# What the service's user may do: nothing beside its own folder, in which it leads root astray as it can.
+as_service=(runuser -u tilefix -- sh -c)
+step beside "${as_service[@]}" 'cd /var/lib/tilefix && touch x maps/x models/x maps/site/x && echo written'
 mkdir -m 700 "$layers/root/srv/precious"
-rm -r "$layers/root/var/lib/tilefix/recordings"
-ln -s /srv/precious "$layers/root/var/lib/tilefix/recordings"
+step astray "${as_service[@]}" 'cd /var/lib/tilefix/state && rm -r recordings engine && ln -s /srv/precious recordings && ln -s /srv/new engine'
 step linked "${provision[@]}" --no-selftest
 step precious stat -c '%a %U' /srv/precious
-rm "$layers/root/var/lib/tilefix/recordings"
+step new ls /srv/new
+rm "$state/recordings" "$state/engine"
 rmdir "$layers/root/srv/precious"
+chroot "$layers/root" chown tilefix /var/lib/tilefix/maps/site
+rm "$layers/root/var/lib/tilefix/maps/site/current"
+step given "${provision[@]}" --no-selftest
+rm -r "$layers/root/var/lib/tilefix/maps/site"
 step no_router "${provision[@]}" --mavlink-router /dev/ttyTHS1:921600
 printf '#!/bin/sh\n' >"$layers/root/usr/bin/mavlink-routerd"
 chmod 755 "$layers/root/usr/bin/mavlink-routerd"

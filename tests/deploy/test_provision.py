@@ -98,15 +98,40 @@ def test_an_unfit_board_is_told_apart(board: Path) -> None:
 
 def test_uninstall_keeps_what_a_pilot_made(board: Path) -> None:
     paths = set(left(board, "kept"))
-    assert {"./etc/tilefix/tilefix.toml", "./var/lib/tilefix/recordings/flight"} < paths
+    assert {"./etc/tilefix/tilefix.toml", "./var/lib/tilefix/state/recordings/flight"} < paths
     assert not [path for path in paths if path.startswith(("./opt", "./usr/local/bin")) and "tilefix" in path]
     assert not [path for path in paths if path.startswith("./etc/systemd") and "tilefix" in path]
     assert said(board, "again").endswith("exit status 0\n")
 
 
-def test_a_link_of_the_services_user_gives_no_folder_away(board: Path) -> None:
-    assert "recordings is a link" in said(board, "linked")
+def test_what_root_writes_lies_in_folders_that_only_root_may_change(board: Path) -> None:
+    paths = left(board, "first")
+    uid = said(board, "user").partition("uid=")[2].partition("(")[0]
+    places = [path for path in paths if path.startswith(("./var/lib/tilefix", "./opt/tilefix", "./etc/tilefix"))]
+    own = [path for path in places if path.startswith("./var/lib/tilefix/state")]
+    assert {path.rpartition("/")[2] for path in own} == {"state", "engine", "recordings", "signing"}
+    for path in places:
+        kind, mode, owner = paths[path].split()[:3]
+        assert owner.partition(":")[0] == (uid if path in own else "0"), path
+        assert kind == "l" or int(mode, 8) & 0o022 == 0, path
+
+
+def test_the_services_user_writes_nowhere_beside_its_folder(board: Path) -> None:
+    assert said(board, "beside").count("Permission denied") == 4
+    assert said(board, "beside").endswith("exit status 1\n")
+
+
+def test_a_link_of_the_services_user_is_not_followed_by_root(board: Path) -> None:
+    assert said(board, "astray").endswith("exit status 0\n")
+    assert "state/engine cannot be made" in said(board, "linked")
+    assert said(board, "linked").endswith("exit status 0\n")
     assert said(board, "precious").startswith("700 root\n")
+    assert "No such file" in said(board, "new")
+
+
+def test_a_map_is_not_put_into_a_folder_that_is_not_roots(board: Path) -> None:
+    assert "maps/site is no folder of root's" in said(board, "given")
+    assert said(board, "given").endswith("exit status 2\n")
 
 
 def test_purge_leaves_nothing(board: Path) -> None:

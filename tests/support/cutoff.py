@@ -64,13 +64,13 @@ def update_here(folder: Path, new_map: Path) -> int:
 def boot(folder: Path, guard: Path) -> tuple[str | None, int]:
     """Starts the board until the service serves: what serves, and the number of starts; `None` when nothing did."""
     for start in range(1, _MOST_BOOTS + 1):
-        places = {"STATE_DIRECTORY": str(folder / "state"), "TILEFIX_TRIAL": str(folder / "opt" / "trial")}
+        places = {"STATE_DIRECTORY": str(folder / "state" / "state"), "TILEFIX_TRIAL": str(folder / "opt" / "trial")}
         environment = {**os.environ, **places}
         subprocess.run(["sh", str(guard)], env=environment, check=True, stderr=subprocess.DEVNULL)
         program = folder / "opt" / "current" / "venv" / "bin" / "tilefix"
         served = subprocess.run([str(program), "run"], stdout=subprocess.PIPE, text=True, check=False)
         if served.returncode == 0:
-            prove(folder / "opt" / "trial", folder / "state")
+            prove(folder / "opt" / "trial", folder / "state" / "state")
             return served.stdout.strip(), start
     return None, _MOST_BOOTS
 

@@ -91,7 +91,13 @@ def make_board(board: Path, maps: tuple[Path, Path], *, bad: bool = False, blind
     words = {"bad": "yes" if bad else "no", "blind": "yes" if blind else "no"}
     (board / "bundle").write_text(PROGRAM.format(board=board, map=version_of(new), version="v2", **words))
     (board / "tilefix.toml").write_text("")
+    own(board).mkdir()
     return board
+
+
+def own(board: Path) -> Path:
+    """The service's own folder; beside it only root writes."""
+    return board / "state" / "state"
 
 
 def update(board: Path, *words: str) -> int:
@@ -108,7 +114,7 @@ def update(board: Path, *words: str) -> int:
 
 def start(board: Path) -> bool:
     """The guard and the service, once."""
-    places = {"STATE_DIRECTORY": str(board / "state"), "TILEFIX_TRIAL": str(board / "opt" / "trial")}
+    places = {"STATE_DIRECTORY": str(own(board)), "TILEFIX_TRIAL": str(board / "opt" / "trial")}
     environment = {**os.environ, **places}
     subprocess.run(["sh", str(GUARD)], env=environment, check=True)
     return subprocess.run([board / "opt" / "current" / "venv" / "bin" / "tilefix", "run"]).returncode == 0
@@ -120,7 +126,7 @@ def test_software_and_map_come_into_use_together_on_trial(tmp_path: Path, maps: 
     site = Slot(board / "state" / "maps" / "site")
     assert (Slot(board / "opt").current, site.current) == ("v2", version_of(maps[1]))
     assert (Slot(board / "opt").previous, site.previous) == ("v1", version_of(maps[0]))
-    assert len(trial_of(board / "opt", board / "state")) == 2
+    assert len(trial_of(board / "opt", own(board))) == 2
     assert start(board)
 
 
@@ -130,7 +136,7 @@ def test_what_fails_its_selftest_is_taken_back_at_once(
     board = make_board(tmp_path, maps, bad=True)
     assert update(board, str(board / "bundle"), "--map", str(maps[1])) == 1
     assert Slot(board / "opt").current == "v1"
-    assert trial_of(board / "opt", board / "state") == []
+    assert trial_of(board / "opt", own(board)) == []
     assert start(board)
     assert "back to v1" in capfd.readouterr().out
 
@@ -148,8 +154,8 @@ def test_what_serves_is_not_counted_against_once_its_trial_ended(tmp_path: Path,
     board = make_board(tmp_path, maps)
     assert update(board, str(board / "bundle"), "--map", str(maps[1])) == 0
     assert start(board)
-    prove(board / "opt" / "trial", board / "state")  # as the service does
-    assert trial_of(board / "opt", board / "state") == []
+    prove(board / "opt" / "trial", own(board))  # as the service does
+    assert trial_of(board / "opt", own(board)) == []
     assert all(start(board) for _ in range(6))
     assert Slot(board / "opt").current == "v2"
 
@@ -185,7 +191,7 @@ def test_a_broken_map_or_bundle_changes_nothing(
     assert update(board) == 2
     assert Slot(board / "opt").current == "v1"
     assert Slot(board / "state" / "maps" / "site").current == version_of(maps[0])
-    assert trial_of(board / "opt", board / "state") == []
+    assert trial_of(board / "opt", own(board)) == []
     assert start(board)
     capsys.readouterr()
     assert update(board, "--status") == 0
@@ -239,19 +245,22 @@ def test_what_was_proved_before_proves_nothing_of_the_next_update(tmp_path: Path
     assert len(trial_of(tmp_path, tmp_path)) == 1
 
 
-def test_the_guard_follows_no_link_that_leads_out_of_a_slot(
-    tmp_path: Path, maps: tuple[Path, Path], capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_root_follows_no_link_and_waits_for_no_pipe_of_the_service(
+    tmp_path: Path, maps: tuple[Path, Path], kind: str
 ) -> None:
     board = make_board(tmp_path / "board", maps, bad=True, blind=True)
     assert update(board, str(board / "bundle"), "--map", str(maps[1])) == 0
-    site, elsewhere = board / "state" / "maps" / "site", tmp_path / "elsewhere"
-    site.rename(elsewhere)
-    site.symlink_to(elsewhere)
-    before = (elsewhere / "current").readlink()
-    for _ in range(4):
-        start(board)
-    assert (elsewhere / "current").readlink() == before
-    assert "leads elsewhere" in capfd.readouterr().err
+    proved = own(board) / "proved"
+    if kind == "link":
+        # Read through it, the trial would be proved by its own file.
+        proved.symlink_to(board / "opt" / "trial")
+    elif kind == "pipe":
+        os.mkfifo(proved)
+    else:
+        proved.mkdir()
+    assert len(trial_of(board / "opt", own(board))) == 2
+    assert [start(board) for _ in range(4)] == [False, False, False, True]
     assert Slot(board / "opt").current == "v1"
 
 
@@ -263,30 +272,41 @@ def test_a_guard_that_cannot_write_lets_the_service_start(
     (board / "opt" / "trial.partial").mkdir()
     assert start(board)
     assert "does not count" in capfd.readouterr().err
-    assert len(trial_of(board / "opt", board / "state")) == 2
+    assert len(trial_of(board / "opt", own(board))) == 2
 
 
 @pytest.mark.parametrize("inner", ["maps", "maps/site", "maps/site/versions"])
-def test_an_update_removes_and_writes_nothing_behind_a_link(
-    tmp_path: Path, maps: tuple[Path, Path], inner: str
+@pytest.mark.parametrize("kind", ["link", "owner"])
+def test_an_update_removes_and_writes_nothing_where_others_may_write(
+    tmp_path: Path, maps: tuple[Path, Path], inner: str, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     board = make_board(tmp_path / "board", maps)
-    folder, elsewhere = board / "state" / inner, tmp_path / "elsewhere"
-    folder.rename(elsewhere)
-    folder.symlink_to(elsewhere)
+    folder = elsewhere = board / "state" / inner
+    if kind == "link":
+        elsewhere = tmp_path / "elsewhere"
+        folder.rename(elsewhere)
+        folder.symlink_to(elsewhere)
+    elif os.geteuid() == 0:
+        os.chown(folder, 65534, 65534)
+    else:
+        pytest.skip("only root can give a folder away")
     (elsewhere / "precious").mkdir()
     before = sorted(elsewhere.rglob("*"))
     assert update(board, "--map", str(maps[1])) == 2
+    assert f"{folder}: is no folder of root's" in capsys.readouterr().err
     assert sorted(elsewhere.rglob("*")) == before
 
 
-def test_the_lock_of_an_update_is_no_file_of_the_service(tmp_path: Path, maps: tuple[Path, Path]) -> None:
+def test_an_update_writes_nothing_into_the_folder_of_the_service(tmp_path: Path, maps: tuple[Path, Path]) -> None:
     board = make_board(tmp_path / "board", maps)
-    precious = tmp_path / "precious"
-    precious.write_text("kept")
-    (board / "state" / ".update.lock").symlink_to(precious)
-    assert update(board, "--map", str(maps[1])) in (0, 1)
-    assert precious.read_text() == "kept"
+    own(board).rmdir()
+    # Whatever was opened, made or removed below it would fail, or make it.
+    own(board).symlink_to(tmp_path / "nowhere")
+    assert update(board, str(board / "bundle"), "--map", str(maps[1])) == 0
+    assert update(board, "--back") == 0
+    assert update(board, "--status") == 0
+    assert not (tmp_path / "nowhere").exists()
+    assert own(board).is_symlink()
 
 
 def test_only_what_is_in_use_or_was_is_kept(tmp_path: Path) -> None:

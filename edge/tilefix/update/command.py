@@ -10,12 +10,13 @@ import argparse
 import fcntl
 import hashlib
 import os
+import pwd
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tilefix.errors import UpdateError
@@ -26,6 +27,8 @@ from tilefix.update.trial import Change, begin_trial, take_back, trial_of
 
 SOFTWARE = Path("/opt/tilefix")
 STATE = Path("/var/lib/tilefix")
+OWN = "state"  # the service's own folder in it: the rest is root's
+USER = "tilefix"
 CONFIG = Path("/etc/tilefix/tilefix.toml")
 SERVICE = "tilefix.service"
 # A service that proves itself does so in half a minute; three starts that fail take longer.
@@ -53,13 +56,14 @@ def run(args: argparse.Namespace) -> int:
     """0 when the new versions are in use (and, with the service running, proved), 1 when they were taken back."""
     os.umask(0o022)  # the service reads what root puts there
     args.software, args.state = args.software.resolve(), args.state.resolve()
+    own = args.state / OWN
     if args.status:
         return _status(args.software, args.state)
     with _alone(args.software):
         if args.back:
-            _back(args.software, args.state)
+            _back(args.software, own)
             return 0 if args.no_restart else _restart()
-        if trial_of(args.software, args.state):
+        if trial_of(args.software, own):
             raise UpdateError(
                 "the last update is still on trial", where=args.state, mend="let the service run, or update --back"
             )
@@ -70,19 +74,19 @@ def run(args: argparse.Namespace) -> int:
         for one in changes:
             one.slot.switch(one.version)
         if not _selftest(args.software, args.config):
-            _back(args.software, args.state)
+            _back(args.software, own)
             return 1
     if args.no_restart:
         sys.stdout.write("in use with the next start of the service\n")
         return 0
     _restart()
-    return _await(args.software, args.state, changes)
+    return _await(args.software, own, changes)
 
 
 @contextmanager
 def _alone(software: Path) -> Iterator[None]:
     """One update at a time. Raises `UpdateError` where another is under way. The lock lies where only root writes: in
-    the state folder the service could put a link to any file in its place."""
+    its own folder the service could put a link to any file in its place."""
     software.mkdir(parents=True, exist_ok=True)
     with (software / ".update.lock").open("w", encoding="utf-8") as file:
         try:
@@ -92,10 +96,10 @@ def _alone(software: Path) -> Iterator[None]:
         yield
 
 
-def _back(software: Path, state: Path) -> None:
+def _back(software: Path, own: Path) -> None:
     """Takes back what is on trial; without a trial, the software's previous version comes into use."""
-    if trial_of(software, state):
-        for one in take_back(software, state):
+    if trial_of(software, own):
+        for one in take_back(software, own):
             sys.stdout.write(f"{one.slot.folder}: back to {one.before}\n")
         return
     slot = Slot(software)
@@ -152,7 +156,7 @@ def _staged_files(slot: Slot, folder: Path, manifest: Path, names: Sequence[str]
 def _selftest(software: Path, config: Path) -> bool:
     """The new version's own judgement of engine, map and disk; camera and link are in use by what still runs."""
     program = software / "current" / "venv" / "bin" / "tilefix"
-    command = [str(program), "selftest", str(config), "--without", "camera", "--without", "link"]
+    command = [*_as_service(), str(program), "selftest", str(config), "--without", "camera", "--without", "link"]
     try:
         return subprocess.run(command).returncode == 0
     except OSError as error:
@@ -160,15 +164,23 @@ def _selftest(software: Path, config: Path) -> bool:
         return False
 
 
+def _as_service() -> list[str]:
+    """What puts a command under the service's user: an engine in its folder is not for root to load."""
+    with suppress(KeyError):
+        if os.geteuid() == 0 and pwd.getpwnam(USER):
+            return ["runuser", "-u", USER, "--"]
+    return []
+
+
 def _restart() -> int:
     return subprocess.run(["systemctl", "restart", "--no-block", SERVICE]).returncode
 
 
-def _await(software: Path, state: Path, changes: Sequence[Change]) -> int:
+def _await(software: Path, own: Path, changes: Sequence[Change]) -> int:
     """Waits until the service proved itself, or the guard took the update back."""
     until_s = time.monotonic() + _PATIENCE_S
     while time.monotonic() < until_s:
-        if not trial_of(software, state):
+        if not trial_of(software, own):
             kept = all(one.slot.current == one.version for one in changes)
             sys.stdout.write("in use, and serving well\n" if kept else "did not serve well: taken back\n")
             return 0 if kept else 1
@@ -182,6 +194,6 @@ def _status(software: Path, state: Path) -> int:
     for slot in slots:
         if slot.current is not None:
             sys.stdout.write(f"{slot.folder}: {slot.current}, before {slot.previous or 'nothing'}\n")
-    for one in trial_of(software, state):
+    for one in trial_of(software, state / OWN):
         sys.stdout.write(f"on trial: {one.slot.folder} {one.version} in the place of {one.before or 'nothing'}\n")
     return 0

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,18 +62,23 @@ class Slot:
     def begin(self, version: str) -> Path:
         """An empty folder for a version that is not there whole; what is not in use is removed first."""
         place = self.place(version)
-        self._stays_inside()
+        self._must_be_roots()
         self.sweep()
         place.parent.mkdir(parents=True, exist_ok=True)
         place.mkdir()
         return place
 
-    def _stays_inside(self) -> None:
-        """Raises `UpdateError` for a slot that a link leads out of. The service's user owns the state folder: what root
-        removes and writes there must lie in the slot."""
-        versions = self.folder.absolute() / "versions"
-        if versions.resolve() != versions:
-            raise UpdateError("a link leads elsewhere", where=versions, mend="look at it, and remove the link")
+    def _must_be_roots(self) -> None:
+        """Raises `UpdateError` unless the slot, its versions and the two folders above are folders of root's (or of who
+        runs this). In such a one nobody else can put a link between this look and what is written or removed."""
+        folder = self.folder.absolute()
+        for place in (folder.parent.parent, folder.parent, folder, folder / "versions"):
+            try:
+                found = place.lstat()
+            except FileNotFoundError:
+                continue
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (0, os.geteuid()):
+                raise UpdateError("is no folder of root's", where=place, mend="look at it; provision.sh sets it right")
 
     def finish(self, version: str) -> None:
         """Marks a version as complete, once all of it is on the disk."""
@@ -84,7 +90,7 @@ class Slot:
         """Takes a complete version into use, at once."""
         if not self.complete(version):
             raise UpdateError(f"version {version} is not complete", where=self.folder, mend="install it again")
-        self._stays_inside()
+        self._must_be_roots()
         before = self.current
         if before is not None and before != version and self.complete(before):
             self._point("previous", before)

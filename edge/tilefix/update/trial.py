@@ -8,11 +8,12 @@ The file `trial` beside the software's versions, root's, lines of words:
 
 It is written before the switch. `deploy/guard.sh` runs as root before each start of the service: it counts the starts
 and, when one too many was needed, switches back to what was before. The service itself may not write there: once it
-served well it leaves the trial's name in its state folder, as the file `proved`. Paths have no blanks.
+served well it leaves the trial's name in its own folder, as the file `proved`. Paths have no blanks.
 """
 
 from __future__ import annotations
 
+import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from tilefix.update.slots import Slot, sync_folder, write_whole
 
 TRIAL, PROVED = "trial", "proved"
 NONE = "-"  # no version before
+_MOST_BYTES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ def begin_trial(software: Path, changes: list[Change]) -> None:
 
 
 def trial_of(software: Path, state: Path) -> list[Change]:
-    """What is on trial, and not proved yet. Raises `UpdateError` for a file that is none of ours."""
+    """What is on trial, and not proved yet by the service, whose own folder `state` is. Raises `UpdateError` for a file
+    that is none of ours."""
     path = software / TRIAL
     if not path.is_file():
         return []
@@ -83,8 +86,13 @@ def take_back(software: Path, state: Path) -> list[Change]:
 
 
 def _first_line(path: Path) -> str | None:
+    """`proved` is the service's: root follows no link there, and waits for no pipe."""
     try:
-        with path.open(encoding="utf-8") as file:
-            return file.readline(200).strip() or None
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            head = os.read(descriptor, _MOST_BYTES)
+        finally:
+            os.close(descriptor)
+        return head.decode().partition("\n")[0].strip() or None
     except (OSError, UnicodeDecodeError):
         return None
