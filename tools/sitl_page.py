@@ -107,11 +107,15 @@ def _errors(scored: Scored) -> str:
     parts += [
         f'<text x="{x(one):.1f}" y="{_HEIGHT - 8}" class="tick">{one:g} s</text>' for one in ticks(begin, last, 8)
     ]
-    for name, mark_ns in marks.items():
+    taken = [-_LABEL_STEP] * _LABEL_LINES  # where the last name on each line begins
+    for name, mark_ns in sorted(marks.items(), key=lambda one: one[1]):
         second = (mark_ns - zero) / 1e9
         if begin <= second <= last:
+            line = next((k for k in range(_LABEL_LINES) if x(second) - taken[k] >= _LABEL_STEP), _LABEL_LINES - 1)
+            taken[line] = x(second)
+            label = html.escape(name.replace("_", " "))
             parts.append(f'<line x1="{x(second):.1f}" x2="{x(second):.1f}" y1="15" y2="{_BASE}" stroke="#d05060"/>')
-            parts.append(f'<text x="{x(second) + 3:.1f}" y="12" fill="#d0a0a0">{html.escape(name)}</text>')
+            parts.append(f'<text x="{x(second) + 3:.1f}" y="{12 + 14 * line}" class="mark">{label}</text>')
     for seconds, lengths_m, colour in curves:
         step = max(1, len(seconds) // _MOST_POINTS)
         corners = zip(seconds[::step].tolist(), lengths_m[::step].tolist(), strict=True)
