@@ -8,7 +8,8 @@ import pytest
 
 from support.handovers import Flight, S, fix, receiver
 from tilefix.handover.handover import Handover
-from tilefix.handover.machine import Feed, State
+from tilefix.handover.machine import Feed, Machine, Sight, State
+from tilefix.handover.receiver import Condition
 from tilefix.handover.scoring import Verdict
 from tilefix.handover.selection import ReceiverChoice, Set
 from tilefix.handover.settings import HandoverSettings
@@ -409,3 +410,15 @@ def test_numbers_that_are_none_are_dropped() -> None:
     flight.hear(bad)
     flight.fly(5.0)
     assert flight.handover.state is State.SHADOW
+
+
+def test_gnss_that_is_neither_agreed_with_nor_contradicted_is_not_handed_back_to() -> None:
+    machine = Machine()
+    machine.step(Sight(0, Condition.GOOD))
+    machine.step(Sight(1 * S, Condition.LOST))
+    assert machine.state is State.DENIED
+    for second in range(2, 90):
+        machine.step(Sight(second * S, Condition.GOOD, compared=True))
+        assert machine.state is State.DENIED
+    machine.step(Sight(90 * S, Condition.GOOD, compared=True, contradicts=True))
+    assert (machine.state, machine.cause) == (State.SHADOW, "GNSS good, vision in doubt")

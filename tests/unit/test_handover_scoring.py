@@ -284,3 +284,17 @@ def test_what_only_coasts_is_not_compared() -> None:
     judge.hear(receiver(1.2))
     judge.saw(dataclasses.replace(fix(1.0), kind=FixKind.COAST), gnss_good=True)
     assert judge.comparison is None
+
+
+def test_a_contradiction_by_vision_that_no_longer_comes_is_not_held_against_gnss() -> None:
+    judge, at_s = _judge(30.0)
+    for k in range(12):
+        now_s = at_s + k / 4
+        judge.hear(receiver(now_s + 0.05, north_m=60.0))
+        judge.hear(receiver(now_s + 0.2, north_m=60.0))
+        judge.saw(fix(now_s), gnss_good=True)
+    now_ns = round((at_s + 3.0) * S)
+    assert judge.spoofed(now_ns)
+    assert judge.contradicts
+    assert not judge.spoofed(now_ns + 3 * S)
+    assert judge.contradicts
