@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ MEDIAN_LIMIT_M, P95_LIMIT_M = 3.0, 8.0
 _FRESH_NS = 300_000_000
 _MODE_GRACE_NS = 5_000_000_000
 _HANDOVER_NS = 15_000_000_000
+_CLOCK_PART_NS = 2_000_000_000  # over which the quickest arrival is taken
 _RECOVERY_NS = 30_000_000_000  # from the end of a fault until the position must be right again
 # What tilefix tells: of its comparison with the receiver, of its states (`tilefix.handover.announce`).
 _FOUND, _BIASED, _SHADOW, _STATE, _SPOOFED = "position found", "vision biased", "TF_SHADOW", "TF_STATE", 2.0
@@ -68,6 +69,22 @@ def errors_of(track: Track, truth: Track) -> tuple[npt.NDArray[np.int64], Floats
     return track.at_ns[known], (track.east_m - east)[known], (track.north_m - north)[known]
 
 
+def monotonic_of(log: FlightLog, zero_ns: int) -> Callable[[int], int]:
+    """Gives the monotonic time of an instant since boot, by the quickest of the ATTITUDEs around it.
+
+    A simulation falls behind by some 0.1 s in a flight: with one offset for all of it, what tilefix dates by the
+    monotonic clock would be compared with where a plane was two metres before.
+    """
+    if not log.clocks:
+        return lambda boot_ns: boot_ns + zero_ns
+    boot, arrived = np.array(log.clocks, np.int64).T
+    part = (boot - boot[0]) // _CLOCK_PART_NS
+    parts = np.unique(part)
+    middles = np.array([boot[part == one].mean() for one in parts])
+    offsets = np.array([(arrived - boot)[part == one].min() for one in parts], float)
+    return lambda boot_ns: boot_ns + round(float(np.interp(boot_ns, middles, offsets)))
+
+
 def sees(notes: Notes) -> bool:
     """True once vision has a place: it is compared with the receiver, or tilefix says that it found its position."""
     return any(name == _SHADOW for _, name, _ in notes.values) or any(_FOUND in text for _, _, text in notes.texts)
@@ -95,10 +112,11 @@ def _spread(values: Floats) -> dict[str, float | int | None]:
 def score_flight(
     frame: LocalFrame, log: FlightLog, notes: Notes, marks_ns: dict[str, int], zero_ns: int, mission_m: Floats
 ) -> Scored:
-    """The figures of one flight. `zero_ns`: the autopilot's boot by the monotonic clock; `mission_m`: (n, 2) corners,
-    east and north."""
-    truth = track_of(frame, [(one.at_ns + zero_ns, one.lat_deg, one.lon_deg) for one in log.truths])
-    ekf = track_of(frame, [(one.at_ns + zero_ns, one.lat_deg, one.lon_deg) for one in log.ekf])
+    """The figures of one flight. `zero_ns`: the autopilot's boot by the monotonic clock, where the log does not tell;
+    `mission_m`: (n, 2) corners, east and north."""
+    local_ns = monotonic_of(log, zero_ns)
+    truth = track_of(frame, [(local_ns(one.at_ns), one.lat_deg, one.lon_deg) for one in log.truths])
+    ekf = track_of(frame, [(local_ns(one.at_ns), one.lat_deg, one.lon_deg) for one in log.ekf])
     fixes = track_of(frame, [(one.at_ns, one.lat_deg, one.lon_deg) for one in notes.positions])
     scored = Scored(truth, ekf, fixes, marks_ns)
     last_ns = int(truth.at_ns[-1]) if len(truth.at_ns) else 0
@@ -114,7 +132,7 @@ def score_flight(
     summary["path_deviation_with_gnss"] = _spread(_off_path(truth.within(up, begin), mission_m))
     summary["availability"] = _availability(notes, begin, over)
     summary["stated_sigma"] = _sigmas(notes, begin, over)
-    flags = [(at + zero_ns, value, variance) for at, value, variance in log.flags]
+    flags = [(local_ns(at), value, variance) for at, value, variance in log.flags]
     flown = [(at, value, variance) for at, value, variance in flags if up <= at <= down]
     bad = [
         f"{(at - begin) / 1e9:+.1f} s: {value:#06x}" for at, value, _ in flown if value & NEEDED_FLAGS != NEEDED_FLAGS

@@ -98,6 +98,23 @@ def test_the_way_from_home_to_the_first_corner_belongs_to_the_path() -> None:
     assert summary["path_deviation"]["max_m"] == pytest.approx(1.5 * math.sqrt(2.0), abs=0.02)
 
 
+def test_a_simulation_that_falls_behind_does_not_count_as_error() -> None:
+    log, notes, marks = _flight(ekf_north_m=0.0, fix_north_m=0.0)
+    # Each second of the simulation takes 1.002 s; now and then a message waits for 40 ms.
+    late_ns = lambda second: round(0.002 * second * S)  # noqa: E731
+    for tick in range(4000):
+        second = 0.025 * tick
+        waits_ns = 40 * MS if tick % 7 == 0 else 0
+        log.clocks.append((round(second * S), ZERO_NS + round(second * S) + late_ns(second) + waits_ns))
+    notes.positions = [
+        dataclasses.replace(one, at_ns=one.at_ns + late_ns((one.at_ns - ZERO_NS) / S)) for one in notes.positions
+    ]
+    # At the end, as the flight's one offset, it lies 0.2 s behind: 2 m at 10 m/s.
+    scored = sitl_score.score_flight(FRAME, log, notes, marks, ZERO_NS + late_ns(100.0), CORNERS)
+    assert scored.summary["fix_error"]["max_m"] == pytest.approx(0.0, abs=0.1)
+    assert scored.summary["ekf_error"]["max_m"] == pytest.approx(0.0, abs=0.1)
+
+
 def test_silence_and_a_sick_filter_show() -> None:
     log, notes, marks = _flight(lost_from_s=60.0)
     notes.positions = [one for one in notes.positions if not 50.0 <= (one.passed_ns - ZERO_NS) / S <= 65.0]
