@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from support.engines import engine_of, fake_machine
 from support.scenes import flight_over, small_map
 from support.tools import load_tool
 from tilefix.embedders import open_embedder
@@ -122,6 +123,21 @@ def test_in_real_time_positions_arrive_on_the_other_end(scene, tmp_path) -> None
     assert result["run"]["pace"] == "realtime"
     assert result["publish"]["count"] > 0
     assert result["exposure_to_hand"]["p50_ms"] <= result["exposure_to_forecast"]["p50_ms"]
+
+
+def test_an_engine_is_measured_beside_the_cpu(scene, tmp_path, monkeypatch) -> None:
+    """What docs/engine.md says to run on a Jetson, on the GPU of `support.fakecuda`."""
+    pytest.importorskip("onnx", reason="an engine is made of an ONNX graph")
+    fake_machine(monkeypatch)
+    ways = [f"tensorrt={engine_of(None, tmp_path)}", "onnxruntime=default"]
+    out = tmp_path / "latency.json"
+    argv = ["--map", str(scene[0]), "--flight", str(scene[1]), "--pace", "full", "--frames", "2", "--warm-up", "1"]
+    assert benchmark_latency.main([*argv, "--compare", *ways, "--json", str(out)]) == 0
+    result = json.loads(out.read_text())
+    lanes = [result["lanes"][f"search {way}"]["searched"] for way in ways]
+    assert all(lane["ratios"]["end_to_end_over_engine"] > 1.0 for lane in lanes)
+    assert lanes[0]["reasons_of_lane"] == lanes[1]["reasons_of_lane"]  # alike, as the descriptors are
+    assert set(result["floor"]["engines"]) == set(ways)
 
 
 @pytest.mark.parametrize(
