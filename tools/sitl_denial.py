@@ -74,6 +74,7 @@ def denial(args: argparse.Namespace) -> dict[str, Any]:
         latency_ms=args.latency_ms,
         wind_mps=args.wind_mps,
         publish=tuple(args.publish),
+        record=args.record,
     )
     plan = FlightPlan(
         denied_s=args.denied_s,
@@ -215,6 +216,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--wind-mps", type=float, default=3.0)
     parser.add_argument("--parameter", action="append", default=[], metavar="'NAME VALUE'", help="one more for SITL")
     parser.add_argument("--publish", action="append", default=[], metavar="'KEY = VALUE'", help="for [publish]")
+    parser.add_argument("--record", action="store_true", help="keep what tilefix saw in OUT/flight, to be replayed")
     return parser
 
 

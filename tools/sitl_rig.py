@@ -40,7 +40,7 @@ _RUN = "from tilefix.cli import main; raise SystemExit(main())"
 class RigPlan:
     """What to put together. `world`: seed of the generated ground, unless `map` and `ground` name others; `map_share`:
     how much of the world's width, from the west, the map knows; `offset_north_m`: false shift of the map; `publish`:
-    more lines of that section of the configuration."""
+    more lines of that section of the configuration; `record`: whether tilefix records the flight."""
 
     folder: Path
     vehicle: Vehicle
@@ -56,6 +56,7 @@ class RigPlan:
     latency_ms: float = 0.0
     wind_mps: float = 3.0
     publish: tuple[str, ...] = ()
+    record: bool = False
 
 
 def make_ground(plan: RigPlan, say: Callable[[str], None]) -> tuple[Path, Path, LocalFrame]:
@@ -102,6 +103,7 @@ def config_text(plan: RigPlan, package: Path, camera: Path, port: int) -> str:
         "[height]", "ground_sigma_m = 1.0",
         "[publish]", *route, *plan.publish,
         "[start]", f'at_loss = "{plan.at_loss}"',
+        *(["[record]", f'path = "{plan.folder.resolve() / "flight"}"'] if plan.record else []),
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 

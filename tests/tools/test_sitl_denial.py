@@ -624,6 +624,9 @@ def test_the_configuration_is_one_that_tilefix_takes(tmp_path: Path) -> None:
     assert config.link.url == "udpin:127.0.0.1:14999"
     assert config.publish.min_sigma_m == 3.0
     assert config.start.at_loss == "keep"
+    assert config.record.path is None
+    path.write_text(sitl_rig.config_text(dataclasses.replace(plan, record=True), tmp_path / "map", tmp_path / "c", 1))
+    assert load_config(path).record.path == tmp_path / "flight"
 
 
 def test_the_program_and_its_parameters_are_found_where_a_build_leaves_them(tmp_path: Path) -> None:
