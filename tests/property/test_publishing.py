@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from support.clocks import ManualClock
 from support.mavlink import PEER, Autopilot, FakeTransport, decoded
 from support.publishing import EXTERNAL_NAV, S, autopilot, denied_vehicle, fix, fly_on, identity, position
+from tilefix.geodesy import moved
 from tilefix.links.mavlink import MavlinkLink
 from tilefix.links.messages import AutopilotKind, Origin, Parameter
 from tilefix.publishing.covariance import VarianceRule, rule_of, taken_sigma_m, variances
@@ -125,6 +127,18 @@ def test_a_jump_is_counted_once(sigma_m: float, bearing_deg: float, before: int)
         counted.append(jumped)
     assert counted.index(True) == before
     assert sum(counted) == counter.value == 1
+
+
+@given(st.floats(3.0, 10.0), st.floats(0.0, 360.0))
+def test_from_the_receiver_to_a_picture_the_errors_of_both_explain_a_step(sigma_m: float, bearing_deg: float) -> None:
+    north_m, east_m = (4.0 * sigma_m * f(math.radians(bearing_deg)) for f in (math.cos, math.sin))
+    there = moved(47.0, 8.0, east_m, north_m)
+    receiver = replace(position(0, 47.0, 8.0, 0.5), mirrored=True)
+    counter = ResetCounter()
+    counter.take(receiver, jumped=False)
+    assert not counter.would_jump(position(S // 10, *there, sigma_m))
+    counter.take(replace(receiver, mirrored=False), jumped=False)
+    assert counter.would_jump(position(S // 10, *there, sigma_m))
 
 
 @settings(max_examples=25, deadline=None)

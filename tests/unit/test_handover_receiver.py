@@ -174,6 +174,13 @@ def test_left_over_is_only_what_was_forced_before_it_was_asked() -> None:
     assert not choice.left_over
 
 
+def test_what_was_left_over_is_nothing_to_put_back() -> None:
+    choice = _known(0.0, 1.0)
+    assert choice.step(0, force=True) == []
+    assert choice.release() == []
+    assert choice.step(2 * S, force=False) == []
+
+
 def test_a_set_of_sources_is_selected_where_external_navigation_gives_its_position() -> None:
     choice = SourceChoice(2)
     assert choice.step(0, force=True) == [Read("EK3_SRC2_POSXY")]
