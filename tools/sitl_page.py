@@ -17,7 +17,7 @@ from tilefix.types import UInt8Array
 _TRUTH, _EKF, _FIX = "#ffffff", "#ffb000", "#38d0ff"
 _WIDTH, _HEIGHT, _LEFT, _BASE = 1080, 260, 50, 230
 _MOST_POINTS = 3000
-_FEW = 200  # dots: these are drawn larger, to be seen on the lines
+_FEW = 200  # dots: these are drawn on the lines, and larger
 _LABEL_STEP, _LABEL_LINES = 70.0, 2  # a mark's name takes so much; those that would overlap stand on the next line
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#1b1f24}
 svg{width:100%;height:auto;background:#10151b;border-radius:6px}table{border-collapse:collapse}
@@ -61,14 +61,17 @@ def _map(scored: Scored, imagery: UInt8Array, grid: Grid) -> str:
     truth, ekf, fixes = (_thin(one.within(begin_ns, end_ns)) for one in (scored.truth, scored.ekf, scored.fixes))
     view = view_of(truth, grid)
     lines = [_line(truth, view, _TRUTH, 3.0), _line(ekf, view, _EKF, 1.5)]
-    radius = 4.0 if len(fixes) < _FEW else 1.6
+    few = len(fixes) < _FEW
+    radius = 4.0 if few else 3.0
     dots = "".join(
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{_FIX}"/>'
         for x, y in (view.place(*one) for one in fixes)
     )
+    # So many that they make a line of their own lie below the others, or they would hide them.
+    tracks = "".join([*lines, dots] if few else [dots, *lines])
     return (
         f'<svg viewBox="0 0 {_WIDTH} {view.height}" xmlns="http://www.w3.org/2000/svg">'
-        f"{picture(imagery, grid, view)}{''.join(lines)}{dots}{scale_bar(view)}{north_arrow()}</svg>"
+        f"{picture(imagery, grid, view)}{tracks}{scale_bar(view)}{north_arrow()}</svg>"
     )
 
 
