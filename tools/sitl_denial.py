@@ -24,7 +24,7 @@ from sitl_ground import Weather
 from sitl_page import page
 from sitl_process import COPTER, VEHICLES
 from sitl_rig import Rig, RigPlan
-from sitl_score import MEDIAN_LIMIT_M, P95_LIMIT_M, Scored, score_flight, uncommanded
+from sitl_score import MEDIAN_LIMIT_M, P95_LIMIT_M, STALL_LIMIT_MS, Scored, score_flight, uncommanded
 from tilefix.errors import TilefixError
 from tilefix.maps.package import MapPackage
 from tilefix.timing import MonotonicClock
@@ -131,6 +131,8 @@ def verdicts(scored: Scored, marks: Marks, strange: Sequence[str], faults: Seque
     summary, told = scored.summary, scored.summary["told"]
     error, fix = summary["ekf_error"], summary["fix_error"]
     result = {"armed with default checks": "armed" in marks.at_ns}
+    # Else nothing is to be concluded from the flight, whatever the others say.
+    result["simulation never stood still"] = (summary["simulation_stall_ms"] or 0.0) <= STALL_LIMIT_MS
     if "canary" in faults:
         result["tilefix tells of the bias before GNSS is lost"] = told["bias_before_loss_s"] is not None
         result["the score shows the bias"] = _known(fix["median_m"]) > MEDIAN_LIMIT_M

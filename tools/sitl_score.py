@@ -19,6 +19,7 @@ Floats = npt.NDArray[np.float64]
 # What EKF_STATUS_REPORT must show in flight for a vehicle that navigates; see ArduPilot's EKF_STATUS_FLAGS.
 NEEDED_FLAGS = mavlink.EKF_ATTITUDE | mavlink.EKF_VELOCITY_HORIZ | mavlink.EKF_VELOCITY_VERT | mavlink.EKF_POS_HORIZ_ABS
 MEDIAN_LIMIT_M, P95_LIMIT_M = 3.0, 8.0
+STALL_LIMIT_MS = 40.0  # at 30 degrees a second that is 1.2 degrees, 2.5 m from 120 m
 # A position older than this leaves the autopilot without one: it asks for five a second.
 _FRESH_NS = 300_000_000
 _MODE_GRACE_NS = 5_000_000_000
@@ -77,12 +78,28 @@ def monotonic_of(log: FlightLog, zero_ns: int) -> Callable[[int], int]:
     """
     if not log.clocks:
         return lambda boot_ns: boot_ns + zero_ns
+    middles, offsets = _offsets_ns(log)
+    return lambda boot_ns: boot_ns + round(float(np.interp(boot_ns, middles, offsets)))
+
+
+def stall_ms(log: FlightLog) -> float | None:
+    """The longest that the simulation stood still at once; `None` when the log does not tell.
+
+    An autopilot's clock does not stop. While tilefix and the camera have not noticed, each by its own round trips,
+    pictures are laid on the ground by attitudes of another instant.
+    """
+    if not log.clocks:
+        return None
+    return round(float(np.diff(_offsets_ns(log)[1]).max(initial=0.0)) / 1e6, 1)
+
+
+def _offsets_ns(log: FlightLog) -> tuple[Floats, Floats]:
+    """(time since boot, monotonic less that) of the quickest arrival in each part of the flight."""
     boot, arrived = np.array(log.clocks, np.int64).T
     part = (boot - boot[0]) // _CLOCK_PART_NS
     parts = np.unique(part)
     middles = np.array([boot[part == one].mean() for one in parts])
-    offsets = np.array([(arrived - boot)[part == one].min() for one in parts], float)
-    return lambda boot_ns: boot_ns + round(float(np.interp(boot_ns, middles, offsets)))
+    return middles, np.array([(arrived - boot)[part == one].min() for one in parts], float)
 
 
 def sees(notes: Notes) -> bool:
@@ -141,6 +158,7 @@ def score_flight(
     summary["ekf_position_variance_max"] = round(max((one for _, _, one in flown), default=0.0), 3)
     for name, at in (("hand_over", begin), ("hand_back", over)):
         summary[name] = _jump(ekf, truth, notes, at)
+    summary["simulation_stall_ms"] = stall_ms(log)
     summary["told"] = _told(notes, marks_ns, begin)
     back = {name: marks_ns[name] for name in ("camera_back", "link_back") if name in marks_ns}
     summary["error_after_fault_m"] = {name: _error_at(ekf, truth, at + _RECOVERY_NS) for name, at in back.items()}

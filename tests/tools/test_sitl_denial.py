@@ -113,6 +113,23 @@ def test_a_simulation_that_falls_behind_does_not_count_as_error() -> None:
     scored = sitl_score.score_flight(FRAME, log, notes, marks, ZERO_NS + late_ns(100.0), CORNERS)
     assert scored.summary["fix_error"]["max_m"] == pytest.approx(0.0, abs=0.1)
     assert scored.summary["ekf_error"]["max_m"] == pytest.approx(0.0, abs=0.1)
+    assert scored.summary["simulation_stall_ms"] == pytest.approx(4.0, abs=0.5)
+
+
+def test_a_flight_in_which_the_simulation_stood_still_counts_for_nothing() -> None:
+    log, notes, at_ns = _flight()
+    assert sitl_score.stall_ms(log) is None
+    for tick in range(4000):
+        boot_ns = 25 * MS * tick
+        stood_ns = 140 * MS if boot_ns > 55 * S else 0
+        log.clocks.append((boot_ns, ZERO_NS + boot_ns + stood_ns + (30 * MS if tick % 5 else 0)))
+    scored = sitl_score.score_flight(FRAME, log, notes, at_ns, ZERO_NS, CORNERS)
+    assert scored.summary["simulation_stall_ms"] == pytest.approx(140.0)
+    marks = sitl_flight.Marks(at_ns=at_ns)
+    for faults in ((), ("canary",), ("spoof",), ("map-exhausted",), ("link-cut",)):
+        assert sitl_denial.verdicts(scored, marks, [], faults)["simulation never stood still"] is False
+    scored.summary["simulation_stall_ms"] = 12.0
+    assert sitl_denial.verdicts(scored, marks, [])["simulation never stood still"] is True
 
 
 def test_silence_and_a_sick_filter_show() -> None:
@@ -175,7 +192,7 @@ def _verdicts(fault: str, scored, at_ns: dict[str, int]) -> dict[str, bool]:
 def test_a_canary_must_be_told_of_and_must_show() -> None:
     log, notes, at_ns = _flight(fix_north_m=15.0)
     score = lambda: sitl_score.score_flight(FRAME, log, notes, at_ns, ZERO_NS, CORNERS)  # noqa: E731
-    assert list(_verdicts("canary", score(), at_ns).values()) == [True, False, True]
+    assert list(_verdicts("canary", score(), at_ns).values()) == [True, True, False, True]
     notes.texts.append((ZERO_NS + 30 * S, 4, "tilefix: vision biased: +0 m east +15 north"))
     assert all(_verdicts("canary", score(), at_ns).values())
     assert score().summary["told"]["bias_before_loss_s"] == 10.0
