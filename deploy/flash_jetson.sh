@@ -5,6 +5,8 @@ HERE=$(cd "$(dirname "$0")" && pwd)
 PROGRAM=flash
 # shellcheck source=deploy/lib.sh
 . "$HERE/lib.sh"
+# shellcheck source=deploy/payload.sh
+. "$HERE/payload.sh"
 
 usage() {
     cat <<'TEXT'
@@ -226,21 +228,7 @@ elif ! grep -q "^$LOGIN:" "$ROOTDIR/etc/passwd" 2>/dev/null; then
     (cd "$L4T" && ./tools/l4t_create_default_user.sh -u "$LOGIN" -p "$PASSWORD" -n "$HOST_NAME" --accept-license)
 fi
 
-PAYLOAD=$ROOTDIR/opt/tilefix-payload
-UNITS=$ROOTDIR/etc/systemd/system
-act rm -rf "$PAYLOAD"
-act mkdir -p "$PAYLOAD/deploy" "$UNITS/multi-user.target.wants" "$ROOTDIR/etc/tilefix/keys"
-act install -m 644 "$BUNDLE" "$PAYLOAD/bundle.tar.gz"
-for script in lib.sh bundle.py minisign.py; do act install -m 644 "$HERE/$script" "$PAYLOAD/deploy/$script"; done
-for script in install.sh provision.sh uninstall.sh; do act install -m 755 "$HERE/$script" "$PAYLOAD/deploy/$script"; done
-act install -m 644 "$KEY" "$ROOTDIR/etc/tilefix/keys/$(basename "${KEY%.pub}").pub"
-if [ "$DRY_RUN" = yes ]; then
-    echo "+ TILEFIX_CONFIG=$CONFIG > $PAYLOAD/firstboot.env"
-else
-    printf 'TILEFIX_CONFIG=%s\n' "$CONFIG" >"$PAYLOAD/firstboot.env"
-fi
-act install -m 644 "$HERE/systemd/tilefix-firstboot.service" "$UNITS/tilefix-firstboot.service"
-act ln -sfn ../tilefix-firstboot.service "$UNITS/multi-user.target.wants/tilefix-firstboot.service"
+lay_payload "$ROOTDIR" "$BUNDLE" "$KEY" "$CONFIG"
 say "the root file system is ready: $ROOTDIR"
 
 # --- flashing ---------------------------------------------------------------------------------------------------------

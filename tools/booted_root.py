@@ -53,9 +53,10 @@ exec chroot "$root" /usr/bin/env -i container=other PATH=/usr/sbin:/usr/bin:/sbi
 
 
 class BootedRoot:
-    """A root that runs. `shared`: a folder of this machine that it sees, read-only, at /run/shared."""
+    """A root that runs. `shared`: a folder of this machine that it sees, read-only, at /run/shared. `boot_s`: how long
+    it may take until everything that its start brings along is over."""
 
-    def __init__(self, root: Path, shared: Path) -> None:
+    def __init__(self, root: Path, shared: Path, *, boot_s: float = _BOOT_S) -> None:
         if os.geteuid() != 0 or shutil.which("unshare") is None:
             raise TilefixError("booting a root needs root rights and unshare", mend="run it with sudo")
         if not (root / "sbin" / "init").exists():
@@ -69,7 +70,7 @@ class BootedRoot:
             preexec_fn=self._join_groups,
         )
         self._init = self._await_init()
-        self._await_boot()
+        self._await_boot(boot_s)
 
     def _own_groups(self) -> list[Path]:
         trees = [_CGROUPS / "unified", _CGROUPS / "systemd"] if (_CGROUPS / "systemd").is_dir() else [_CGROUPS]
@@ -94,8 +95,8 @@ class BootedRoot:
             time.sleep(0.1)
         raise TilefixError("did not boot", where=self._root)
 
-    def _await_boot(self) -> None:
-        deadline = time.monotonic() + _BOOT_S
+    def _await_boot(self, boot_s: float) -> None:
+        deadline = time.monotonic() + boot_s
         while time.monotonic() < deadline:
             if self.run(["systemctl", "is-system-running"], check=False).stdout.strip() in ("running", "degraded"):
                 return

@@ -1,9 +1,9 @@
 """Proves the service under a real systemd: installed from a bundle without a network, flown, hung, killed and updated.
 
-    python tools/prove_service.py --root DIR --bundle FILE.tar.gz --json out/service.json
+    python tools/prove_service.py --root DIR --bundle A.tar.gz --next-bundle B.tar.gz --json out/service.json
 
-`DIR`: a Debian root with systemd (tools/booted_root.py says how to make one); it is copied first. The bundle is for its
-Python: deploy/bundle.sh --arch x86_64 --python 3.11 --unsigned. Needs root rights.
+`DIR`: a Debian root with systemd (tools/booted_root.py says how to make one); it is copied first. The bundles are for
+its Python, of two versions: deploy/bundle.sh --arch x86_64 --python 3.11 --unsigned [--version 0.2.0]. Needs root rights.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import argparse
 import json
 import re
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -20,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from booted_root import BootedRoot
+from debian_root import copy_root, put_bundle, put_map
 from tilefix.errors import TilefixError
 from tilefix.evaluation.replay import write_results
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 UNIT = "tilefix.service"
-STATE = "var/lib/tilefix"
 DRONE = "srv/drone"  # beside the service: the simulated aircraft, and what makes the service hang
 CONFIG = """
 [map]
@@ -99,11 +98,8 @@ class Proof:
 
 def install(proof: Proof, bundle: Path) -> None:
     """Provisions twice: the second time nothing changes."""
-    shutil.copy(bundle, proof.root / "root" / bundle.name)
-    folder = proof.root / "root" / "bundle"
-    folder.mkdir()
-    subprocess.run(["tar", "-xzf", str(bundle), "-C", str(folder), "--strip-components=1"], check=True)
-    command = ["/root/bundle/deploy/provision.sh", "--bundle", f"/root/{bundle.name}", "--unsigned", "--no-selftest"]
+    inside = put_bundle(proof.root, bundle)
+    command = ["/root/bundle/deploy/provision.sh", "--bundle", inside, "--unsigned", "--no-selftest"]
     begun = time.monotonic()
     proof.booted.run(command)
     proof.found["provision_s"] = round(time.monotonic() - begun, 1)
@@ -114,10 +110,7 @@ def install(proof: Proof, bundle: Path) -> None:
 def fly(proof: Proof) -> None:
     """Start to ready, to the first position, and to the first one without GNSS; memory; then stop to silence."""
     proof.booted.run(["sh", "-c", f"{FLIES} --folder /{DRONE} --build"])
-    site = proof.root / STATE / "maps" / "site" / "versions" / "first"
-    shutil.copytree(proof.root / DRONE / "site", site)
-    (site / ".complete").touch()
-    (site.parent.parent / "current").symlink_to("versions/first")
+    put_map(proof.root, proof.root / DRONE / "site")
     (proof.root / "etc/tilefix/tilefix.toml").write_text(CONFIG)
     drone = f"{FLIES} --folder /{DRONE}"
     proof.booted.run(["systemd-run", "--unit=drone", "-p", "Restart=always", "sh", "-c", drone])
@@ -249,6 +242,20 @@ def update(proof: Proof) -> None:
     proof.wait_for("the service", lambda: proof.state() == "active")
 
 
+def upgrade(proof: Proof, bundle: Path) -> None:
+    """A version that serves comes into use while the aircraft flies, and stays."""
+    shutil.copy(bundle, proof.root / "root" / "next.tar.gz")
+    began = time.monotonic()
+    done = proof.booted.run(["tilefix", "update", "/root/next.tar.gz", "--unsigned"], check=False)
+    proof.found["good_update"] = {
+        "status": done.returncode,
+        "said": done.stdout.strip().splitlines()[-1],
+        "seconds": round(time.monotonic() - began, 1),
+        "version": (proof.root / "opt/tilefix/current").readlink().name,
+        "service": proof.state(),
+    }
+
+
 def uninstall(proof: Proof) -> None:
     """Nothing is left."""
     proof.booted.run(["systemctl", "stop", "drone"])
@@ -265,15 +272,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="a Debian root with systemd")
     parser.add_argument("--bundle", type=Path, required=True, metavar="FILE", help="made by deploy/bundle.sh")
+    parser.add_argument("--next-bundle", type=Path, metavar="FILE", help="the same of another version: an update to it")
     parser.add_argument("--only", action="append", metavar="STEP", help="hang, misconfigure, update or uninstall")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--work", type=Path, default=Path("/var/tmp/tilefix-service"), metavar="DIR")
     args = parser.parse_args(argv)
     booted = None
     try:
-        shutil.rmtree(args.work, ignore_errors=True)
-        subprocess.run(["cp", "-a", str(args.root), str(args.work)], check=True)
-        booted = BootedRoot(args.work, REPOSITORY)
+        booted = BootedRoot(copy_root(args.root, args.work), REPOSITORY)
         proof = Proof(args.work, booted)
         install(proof, args.bundle)
         score = booted.run(["systemd-analyze", "security", UNIT, "--no-pager"], check=False).stdout
@@ -283,6 +289,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 continue
             step(proof)
             sys.stdout.write(f"{step.__name__}: done\n")
+            if step is update and args.next_bundle:
+                upgrade(proof, args.next_bundle)
         text = json.dumps(proof.found, indent=2) + "\n"
         sys.stdout.write(text)
         if args.json:
