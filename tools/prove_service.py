@@ -3,7 +3,8 @@
     python tools/prove_service.py --root DIR --bundle A.tar.gz --next-bundle B.tar.gz --json out/service.json
 
 `DIR`: a Debian root with systemd (tools/booted_root.py says how to make one); it is copied first. The bundles are for
-its Python, of two versions: deploy/bundle.sh --arch x86_64 --python 3.11 --unsigned [--version 0.2.0]. Needs root rights.
+its Python, of two versions: deploy/bundle.sh --arch x86_64 --python 3.11 --unsigned [--version 0.2.0]. Needs root
+rights.
 """
 
 from __future__ import annotations
