@@ -5,6 +5,7 @@
     python tools/evaluate_flights.py run evaluation --without-heading
     python tools/evaluate_flights.py converge evaluation      starts over and over along every flight, then reports
     python tools/evaluate_flights.py report evaluation        tables and a picture of what was run
+    python tools/evaluate_flights.py attitude evaluation      how much of the errors is that of the logs
 
 Sets of flights: `development` to choose settings by, `evaluation` for figures that are published; `development-large`
 and `large` over 25 km2 each. What exists already is kept, so a run that was cut short goes on.
@@ -24,14 +25,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 
+from generated_attitude import attitude_table, thrown_m
 from generated_figures import read_record
-from generated_flights import open_map, record_world
+from generated_flights import map_folder, open_map, record_world
 from generated_plans import SETS, Sortie, sorties
 from generated_report import convergence_table, flight_table, line_of, picture, whole_table
 from generated_runs import converge_flight, read_starts, run_flight
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
 from tilefix.evaluation.replay import write_results
+from tilefix.maps.package import MapPackage
 
 T = TypeVar("T")
 
@@ -107,6 +110,19 @@ def report(out: Path, table: Sequence[Sortie], *, heading: bool = True) -> None:
     print("\n" + text + f"\n{out / name}")
 
 
+def attitude(out: Path, table: Sequence[Sortie]) -> str:
+    """The table of what the logs' errors do to the flights that were run."""
+    flights = []
+    for one in table:
+        path = out / "runs" / f"{one.name}.json"
+        if path.is_file():
+            record, package = read_record(path), MapPackage.open(map_folder(out, one.world), verify=False)
+            flights.append((record, thrown_m(one, record, package.grid, package.frame)))
+    if not flights:
+        raise TilefixError("nothing was run yet", where=out, mend="use `run` first")
+    return attitude_table(flights)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Records, replays or reports; 2 with one clear line when it cannot be done."""
     args = _parser().parse_args(argv)
@@ -120,6 +136,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(one.name, f"{one.plan.agl_m:.0f} m {one.plan.speed_mps:.1f} m/s {one.look.season.name.lower()}")
         elif args.command == "generate":
             generate(out, args.set, table, args.jobs, args.model)
+        elif args.command == "attitude":
+            print(attitude(out, table), end="")
         else:
             heading = not getattr(args, "without_heading", False)
             if args.command != "report":
@@ -141,6 +159,7 @@ def _parser() -> argparse.ArgumentParser:
         ("run", "replay every flight with no hint"),
         ("converge", "start over and over along every flight"),
         ("report", "tables and a picture of what was run"),
+        ("attitude", "how much of the errors is that of the logs"),
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("set", choices=sorted(SETS))

@@ -5,19 +5,25 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from support.tools import load_tool
+from tilefix.camera import CameraModel, Mount
+from tilefix.errors import TilefixError
 from tilefix.evaluation.scoring import Answer, judge, score
 from tilefix.flights.flight import open_flight
-from tilefix.geodesy import LocalFrame
+from tilefix.geodesy import Grid, LocalFrame
+from tilefix.simulation.flights import FlightPlan
+from tilefix.simulation.flights import flown as fly
 from tilefix.simulation.world import EVALUATION_SEED_START, VALIDATION_SEEDS, satellite_look
 from tilefix.types import Covariance, Fix, FixKind, NoFix, Reason
 
 evaluate_flights = load_tool("evaluate_flights")
+attitudes = load_tool("generated_attitude")
 figures = load_tool("generated_figures")
 plans = load_tool("generated_plans")
 runs = load_tool("generated_runs")
@@ -135,6 +141,48 @@ def test_the_picture_is_sound_and_shows_every_flight() -> None:
     assert len(dots) == 2
 
 
+def _replayed(sortie: Any, grid: Grid) -> object:
+    """A record of that flight, each fix where the camera is."""
+    rows = list(fly(grid, LOCAL, sortie.plan))
+    answers = [
+        judge(row.frame, row.time_s, _fix(motion.east_m, motion.north_m, (0.0, 0.0)), row.truth, LOCAL, 0.5)
+        for row, motion in rows
+    ]
+    truth_m, truth_mps = figures.true_motion(answers, LOCAL)
+    return figures.Record("1790-0", {"agl_m": 60.0}, {}, tuple(answers), truth_m, truth_mps, 1.0)
+
+
+def test_a_log_without_errors_throws_nothing_off_and_one_with_a_wrong_height_along_the_view() -> None:
+    grid = Grid(-400.0, 400.0, 0.5, 1600, 1600)
+    plan = FlightPlan(
+        60.0, 8.0, 2.0, 8.0, 3, CameraModel.from_hfov(240, 180, 60.0), Mount(0.0, 20.0, 0.0),
+        attitude_error_deg=0.0, heading_error_deg=0.0, height_error=0.0,
+    )  # fmt: skip
+    exact: Any = plans.Sortie(1790, 0, satellite_look(1790), plan)
+    assert attitudes.thrown_m(exact, _replayed(exact, grid), grid, LOCAL) == pytest.approx(0.0, abs=1e-9)
+    high = replace(exact, plan=replace(plan, height_error=0.05))
+    thrown = attitudes.thrown_m(high, _replayed(high, grid), grid, LOCAL)
+    for off, (row, true) in zip(thrown, fly(grid, LOCAL, high.plan), strict=True):
+        assert row.state.agl_m is not None
+        ahead_m = (true.agl_m - row.state.agl_m) * math.tan(math.radians(20.0 + true.pitch_deg))
+        yaw_rad = math.radians(true.yaw_deg)
+        along_m = off[0] * math.sin(yaw_rad) + off[1] * math.cos(yaw_rad)
+        assert along_m == pytest.approx(ahead_m, rel=0.02)
+    other = replace(exact, plan=replace(plan, seed=4))
+    with pytest.raises(TilefixError, match="another flight"):
+        attitudes.thrown_m(other, _replayed(exact, grid), grid, LOCAL)
+
+
+def test_the_table_takes_the_logs_part_from_the_errors_of_fixes_alone() -> None:
+    record = _lost_then_found()
+    thrown = np.tile([0.5, 3.0], (8, 1))
+    thrown[0] = 99.0  # no fix there
+    lines = attitudes.attitude_table([(record, thrown)]).splitlines()
+    assert lines[2] == "| all: 1 | 5 | 3.04 m / 3.04 m | 0.50 m / 0.50 m | 3.00 m / 3.00 m |"
+    assert lines[3].startswith("| 50 to 150 m: 1 |")
+    assert len(lines) == 4
+
+
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> str:
     flown = plans.WorldSet(
@@ -171,6 +219,10 @@ def test_from_a_world_to_its_tables(tiny: str, tmp_path: Path, capsys: pytest.Ca
     assert tool("run") == 0
     assert (out / "runs" / "1790-0.json").stat().st_mtime_ns == before
 
+    capsys.readouterr()
+    assert tool("attitude") == 0
+    assert "| all: 2 |" in capsys.readouterr().out
+
     assert tool("run", "--without-heading", "--flights", "1790-0") == 0
     headless = figures.read_record(out / "headless" / "1790-0.json")
     assert len(headless.answers) == 14
@@ -188,7 +240,7 @@ def test_from_a_world_to_its_tables(tiny: str, tmp_path: Path, capsys: pytest.Ca
 
 
 def test_what_cannot_be_done_is_one_clear_line(tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for command, message in (("report", "nothing was run"), ("run", "generate")):
+    for command, message in (("report", "nothing was run"), ("attitude", "nothing was run"), ("run", "generate")):
         assert evaluate_flights.main([command, tiny, "--out", str(tmp_path)]) == 2
         assert message in capsys.readouterr().err
     assert evaluate_flights.main(["run", tiny, "--out", str(tmp_path), "--flights", "x*"]) == 2
