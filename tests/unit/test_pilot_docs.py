@@ -24,8 +24,8 @@ def test_every_reason_has_its_line_in_troubleshooting() -> None:
 def test_the_commands_that_a_page_gives_exist(page: str) -> None:
     text = (DOCS / page).read_text()
     blocks = "\n".join([*re.findall(r"```\n(.*?)```", text, re.DOTALL), *re.findall(r"^ {4}.*", text, re.MULTILINE)])
-    named = set(re.findall(r"^ *(?:\$ )?tilefix ([a-z-]+)", blocks, re.MULTILINE))
-    named |= set(re.findall(r"`tilefix ([a-z][a-z-]+)[ `]", text))
+    named = set(re.findall(r"^ *(?:\$ )?(?:sudo (?:-u tilefix )?)?tilefix ([a-z-]+)", blocks, re.MULTILINE))
+    named |= set(re.findall(r"`(?:sudo (?:-u tilefix )?)?tilefix ([a-z][a-z-]+)[ `]", text))
     assert named
     assert named <= set(COMMANDS)
 
