@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 
-from tilefix.links.messages import Heartbeat, LinkMessage, Parameter
+from tilefix.links.messages import Heartbeat, LinkMessage, Parameter, ParameterRefused
 from tilefix.links.parametercoding import ParameterType, decode
 from tilefix.simulation.parameters import ParameterTable
 
@@ -23,13 +23,17 @@ class WaitingClock:
 
 
 class LossyPort:
-    """A table behind a link that loses every question and every answer whose number is in `loses`."""
+    """A table behind a link that loses every question and every answer whose number is in `loses`. `denies`: nothing
+    can be set; `tells`: with the reason why, as for names that there are not."""
 
-    def __init__(self, table: ParameterTable, loses: Container[int] = (), denies: bool = False) -> None:
+    def __init__(
+        self, table: ParameterTable, loses: Container[int] = (), denies: bool = False, tells: bool = False
+    ) -> None:
         self.table = table
         self.questions: list[str] = []
         self._loses = loses
         self._denies = denies
+        self._tells = tells
         self._packets = 0
         self._answers: list[LinkMessage] = []
 
@@ -48,6 +52,8 @@ class LossyPort:
             value = decode(answer.field, answer.kind, bytewise=False)
             assert value is not None
             self._answers.append(Parameter(0, name, value))
+        elif answer is None and self._tells:
+            self._answers.append(ParameterRefused(0, name, "does not have it"))
         return True
 
     def set_parameter(self, name: str, value: float) -> bool:
@@ -55,4 +61,6 @@ class LossyPort:
             answer = self.table.set(name, value, ParameterType.REAL32)
             if answer is not None and self._passes():
                 self._answers.append(Parameter(0, name, answer.field))
+        elif self._tells:
+            self._answers.append(ParameterRefused(0, name, "says that it is read-only"))
         return True

@@ -20,6 +20,7 @@ from tilefix.links.messages import (
     LinkMessage,
     Origin,
     Parameter,
+    ParameterRefused,
     RcChannels,
     Rebooted,
 )
@@ -125,6 +126,21 @@ def test_ardupilots_parameters_are_cast_and_px4s_keep_their_bytes() -> None:
         assert heard == Parameter(now_ns, "EKF2_AGP0_ID", float(value))
     (heard,) = rig.hear(rig.pilot.parameter("EKF2_AGP0_NOISE", 1.5))
     assert heard == Parameter(now_ns, "EKF2_AGP0_NOISE", 1.5)
+
+
+def test_a_parameter_that_is_refused_comes_with_the_reason() -> None:
+    rig = Rig()
+    now_ns = rig.clock.now_ns()
+    rig.hear(rig.pilot.heartbeat())
+
+    def refused(error: int, name: bytes = b"GPS2_TYPE") -> list[LinkMessage]:
+        return rig.hear(rig.pilot.pack(mavlink.MAVLink_param_error_message(7, 191, name, -1, error)))
+
+    assert refused(1) == [ParameterRefused(now_ns, "GPS2_TYPE", "does not have it")]
+    assert refused(2) == [ParameterRefused(now_ns, "GPS2_TYPE", "says that the value is out of its range")]
+    assert refused(77) == [ParameterRefused(now_ns, "GPS2_TYPE", "refuses it, MAV_PARAM_ERROR 77")]
+    assert refused(0) == []
+    assert refused(1, b"") == []
 
 
 def test_parameters_are_read_and_set_as_the_autopilot_wants_them() -> None:

@@ -55,6 +55,24 @@ def test_a_value_that_is_clamped_or_refused_is_not_right() -> None:
     assert not refused.right
 
 
+def test_a_refusal_that_is_told_ends_the_wait_and_is_passed_on() -> None:
+    port, time = LossyPort(_table(), denies=True, tells=True), WaitingClock()
+    client = _client(port, time)
+    assert client.read(["GPS2_TYPE", "GPS_TYPE2"]) == {"GPS2_TYPE": 0.0}
+    assert client.write("GPS2_TYPE", 14.0) == Written("GPS2_TYPE", 14.0, 0.0, "says that it is read-only")
+    assert client.write("GPS_TYPE2", 14.0) == Written("GPS_TYPE2", 14.0, None, "does not have it")
+    assert port.questions.count("GPS_TYPE2") == 2
+    assert time.ns == 0
+
+
+def test_a_refusal_that_is_over_is_forgotten() -> None:
+    port, time = LossyPort(_table(), denies=True, tells=True), WaitingClock()
+    client = _client(port, time)
+    assert not client.write("GPS2_TYPE", 14.0).right
+    port._denies = False
+    assert client.write("GPS2_TYPE", 14.0) == Written("GPS2_TYPE", 14.0, 14.0)
+
+
 def test_a_name_that_is_missing_is_never_set() -> None:
     port, time = LossyPort(_table()), WaitingClock()
     written = _client(port, time).write("GPS_TYPE2", 14.0)

@@ -88,6 +88,7 @@ def written_line(written: Written) -> str:
     if written.right:
         return f"  set {written.name} to {plain(written.wanted)}, read back"
     now = "did not answer" if written.value is None else f"still says {plain(written.value)}"
+    now = written.refusal or now
     return f"  could not set {written.name} to {plain(written.wanted)}: the autopilot {now}"
 
 

@@ -30,6 +30,7 @@ from tilefix.links.messages import (
     LinkMessage,
     Origin,
     Parameter,
+    ParameterRefused,
     Pressure,
     RcChannels,
 )
@@ -55,6 +56,12 @@ _AIRFRAMES = {
     **dict.fromkeys(_PLANES, Airframe.PLANE),
     **dict.fromkeys(_ROVERS, Airframe.ROVER),
 }
+_REFUSALS = {
+    mavlink.MAV_PARAM_ERROR_DOES_NOT_EXIST: "does not have it",
+    mavlink.MAV_PARAM_ERROR_VALUE_OUT_OF_RANGE: "says that the value is out of its range",
+    mavlink.MAV_PARAM_ERROR_PERMISSION_DENIED: "does not permit it",
+    mavlink.MAV_PARAM_ERROR_READ_ONLY: "says that it is read-only",
+}
 _LARGEST_LAT, _LARGEST_LON = 900_000_000, 1_800_000_000
 
 
@@ -77,6 +84,7 @@ class Decoder:
             "HEARTBEAT": _heartbeat,
             "HOME_POSITION": _home,
             "MOUNT_ORIENTATION": self._mount_orientation,
+            "PARAM_ERROR": _refused_parameter,
             "PARAM_VALUE": self._parameter,
             "RC_CHANNELS": self._channels,
             "SCALED_PRESSURE": self._pressure,
@@ -219,6 +227,13 @@ def _heartbeat(message: Any, now_ns: int) -> LinkMessage | None:
 def _flags(message: Any, now_ns: int) -> LinkMessage | None:
     """ArduPilot's EKF_STATUS_REPORT and PX4's ESTIMATOR_STATUS: their flags mean the same up to bit 9."""
     return EkfFlags(now_ns, message.flags)
+
+
+def _refused_parameter(message: Any, now_ns: int) -> LinkMessage | None:
+    if not message.param_id or message.error == mavlink.MAV_PARAM_ERROR_NO_ERROR:
+        return None
+    reason = _REFUSALS.get(message.error, f"refuses it, MAV_PARAM_ERROR {message.error}")
+    return ParameterRefused(now_ns, message.param_id, reason)
 
 
 def _command_result(message: Any, now_ns: int) -> LinkMessage | None:

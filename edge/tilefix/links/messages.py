@@ -42,6 +42,7 @@ __all__ = [
     "Order",
     "Origin",
     "Parameter",
+    "ParameterRefused",
     "PositionReport",
     "Pressure",
     "RcChannels",
@@ -197,6 +198,15 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
+class ParameterRefused:
+    """The autopilot did not give or set a parameter; `reason` goes on after "the autopilot"."""
+
+    at_ns: int
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Origin:
     """Where the autopilot's local frame has its zero; `amsl_m` above mean sea level."""
 
@@ -258,6 +268,7 @@ LinkMessage = (
     | Rebooted
     | Identity
     | Parameter
+    | ParameterRefused
     | Origin
     | CommandResult
     | EkfFlags
