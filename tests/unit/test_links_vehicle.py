@@ -226,6 +226,16 @@ def test_after_the_loss_the_receivers_height_moves_nothing() -> None:
     assert vehicle.amsl_m(2 * S) == before
 
 
+def test_the_height_of_a_receiver_that_is_not_trusted_moves_nothing() -> None:
+    vehicle = _flown(Vehicle())
+    before = vehicle.amsl_m(2 * S)
+    for trusted in (False, True):
+        vehicle.gnss_trusted = trusted
+        for tick in range(400):
+            vehicle.take(_gnss(2.0 + tick / 1000, amsl_m=900.0))
+        assert (vehicle.amsl_m(2 * S) == before) is not trusted
+
+
 def test_truth_for_recordings_lies_between_two_good_positions() -> None:
     vehicle = Vehicle()
     vehicle.take(_gnss(0.0, lat_deg=47.0))
