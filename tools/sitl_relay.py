@@ -16,7 +16,7 @@ from tilefix.links.transport import Address, Transport
 from tilefix.ports import Clock
 
 _TURN_S = 0.002
-_METRES_PER_DEG = math.pi * 6_371_000.0 / 180.0  # of a sphere: within 0.3 % of a kilometre or two
+_ARDUPILOT_M_PER_DEG = 111_318.84502145034  # its own metre (`Location::get_distance_NE`), which it turns back by
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,9 @@ class Relay:
             lat_deg, lon_deg = self.origin or (0.0, 0.0)
             north_m, east_m = message.x, message.y
             covariance = message.covariance if kind == "VISION_POSITION_ESTIMATE" else message.pose_covariance
-            lat_deg += north_m / _METRES_PER_DEG
-            lon_deg += east_m / _METRES_PER_DEG / max(math.cos(math.radians(lat_deg)), 1e-6)
+            north_deg = north_m / _ARDUPILOT_M_PER_DEG
+            across = max(math.cos(math.radians(lat_deg + 0.5 * north_deg)), 1e-6)
+            lat_deg, lon_deg = lat_deg + north_deg, lon_deg + east_m / _ARDUPILOT_M_PER_DEG / across
             # The autopilot adds the variances up by rules of its own; here it is what each axis states.
             notes.positions.append(Sent(now_ns, at_ns, kind, lat_deg, lon_deg, math.sqrt(max(covariance[0], 0.0))))
         elif kind == "COMMAND_INT" and message.command == mavlink.MAV_CMD_EXTERNAL_POSITION_ESTIMATE:

@@ -20,7 +20,9 @@ from support.scenes import small_map
 from support.sitl import FRAME, attitude, checkered, sim_state
 from support.tools import load_tool
 from tilefix.errors import LinkError, TilefixError
+from tilefix.links.messages import AutopilotKind, Origin
 from tilefix.links.timesync import BootTime
+from tilefix.publishing.origin import north_east_m
 from tilefix.service.config import load_config
 
 sitl_denial = load_tool("sitl_denial")
@@ -492,8 +494,11 @@ def test_local_positions_are_laid_on_the_globe_by_the_origin() -> None:
     autopilot, companion = FakeTransport(), FakeTransport()
     relay = sitl_relay.Relay(autopilot, companion, clock)
     nan = math.nan
+    lat_deg, lon_deg = FRAME.to_geodetic(-500.0, 1000.0)
+    origin = Origin(0, FRAME.lat_deg, FRAME.lon_deg, 120.0)
+    north_m, east_m = north_east_m(AutopilotKind.ARDUPILOT, origin, lat_deg, lon_deg)
     said = mavlink.MAVLink_vision_position_estimate_message(
-        9_800_000, 1000.0, -500.0, -120.0, nan, nan, nan, [4.0, *([0.0] * 5), 4.0, *([0.0] * 14)], 0
+        9_800_000, north_m, east_m, -120.0, nan, nan, nan, [4.0, *([0.0] * 5), 4.0, *([0.0] * 14)], 0
     )
     companion.incoming = [(_packed(mavlink.MAVLink_timesync_message(0, 10 * S)) + _packed(said), None)]
     relay.turn()
@@ -504,8 +509,7 @@ def test_local_positions_are_laid_on_the_globe_by_the_origin() -> None:
     (position,) = relay.notes.positions
     assert position.at_ns == 890 * S + 9_800 * MS
     assert position.sigma_m == 2.0
-    east_m, north_m = FRAME.to_local(position.lat_deg, position.lon_deg)
-    assert (east_m, north_m) == pytest.approx((-500.0, 1000.0), rel=0.004)
+    assert FRAME.to_local(position.lat_deg, position.lon_deg) == pytest.approx((-500.0, 1000.0), abs=0.01)
 
 
 @pytest.mark.parametrize("kind", ["VISION_POSITION_ESTIMATE", "ODOMETRY"])
