@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from tilefix.localization.gates import lean_mps2, leaning_mps2
 from tilefix.localization.look import Look
-from tilefix.localization.motion import Placed, motion_between
+from tilefix.localization.motion import Motion, Placed, motion_between
 from tilefix.localization.settings import LocalizerSettings
+from tilefix.localization.thrown import LEANED_RATIO, thrown_m, turned_rad
 from tilefix.localization.track import Odometry
 from tilefix.types import VehicleState
 
@@ -37,6 +38,9 @@ class Chain:
         self.broken = False
         self.new_ground = 0.0
         self._disbelieved = 0
+        self._leaned = False  # pictures leaned too far, and the vehicle was not calm since
+        self._attitude: VehicleState | None = None
+        self._rates_rps = (0.0, 0.0)  # at the frame before, and at the newest
         self._before: Look | None = None
 
     @property
@@ -51,6 +55,7 @@ class Chain:
     def move(self, seen: Look, state: VehicleState) -> Step:
         """The motion up to a usable frame."""
         before, self._before = self._before, seen
+        self._turned(seen.at_ns, state)
         if self.at_ns is None or before is None:
             return self._blind(seen.at_ns, leaning_mps2(state))
         seconds = (seen.at_ns - self.at_ns) / 1e9
@@ -59,9 +64,8 @@ class Chain:
         turn_rps = math.radians((turned_deg + 180.0) % 360.0 - 180.0) / seconds
         self.odometry.lean(*lean_mps2(state), turn_rps, seconds)
         motion = motion_between(*_alike(before, seen), s.max_speed_mps * seconds + 4.0 * seen.attitude_sigma_m)
-        if motion is None or not self.odometry.believes(
-            motion.east_m, motion.north_m, seconds, seen.attitude_sigma_m, motion.sigma_m
-        ):
+        sigma_m = None if motion is None else self._believed(motion, before, seen, seconds)
+        if motion is None or sigma_m is None:
             # After a long gap the pictures need not overlap.
             self.broken = self.broken or motion is not None or seconds < s.research_after_s
             step = self._blind(seen.at_ns, leaning_mps2(state))
@@ -73,16 +77,42 @@ class Chain:
         self.at_ns = self.moved_ns = seen.at_ns
         distance_m = math.hypot(motion.east_m, motion.north_m)
         self.odometry.propagate(seconds)
-        self.odometry.observe(motion.east_m, motion.north_m, seen.attitude_sigma_m, motion.sigma_m, seconds)
+        self.odometry.observe(motion.east_m, motion.north_m, seen.attitude_sigma_m, sigma_m, seconds)
         self.new_ground = min(1.0, self.new_ground + distance_m / math.sqrt(seen.view.area_m2))
         # A height that is too small by a tenth makes the motion too short by a tenth.
         drift = max(s.odometry_drift, seen.height_sigma)
-        return Step(motion.east_m, motion.north_m, math.hypot(drift * distance_m, motion.sigma_m))
+        return Step(motion.east_m, motion.north_m, math.hypot(drift * distance_m, sigma_m))
 
-    def move_blind(self, at_ns: int, state: VehicleState) -> Step:
-        """The motion up to a frame that shows nothing: a vehicle that leans accelerates."""
+    def _believed(self, motion: Motion, before: Look, seen: Look, seconds: float) -> float | None:
+        """The motion's standard deviation; `None` for one that no vehicle makes.
+
+        Once pictures leaned too far nothing is left to hold a motion against, so that it counts for what attitudes
+        throw it by until the vehicle is level and calm. One that contradicts the velocity may as well be thrown.
+        """
+        thrown = thrown_m(before, seen, max(self._rates_rps))
+        calm = thrown <= math.sqrt(2.0) * LEANED_RATIO * seen.attitude_sigma_m
+        self._leaned = self._leaned and not calm
+        at = motion.east_m, motion.north_m, seconds, seen.attitude_sigma_m
+        if not self._leaned and self.odometry.believes(*at, motion.sigma_m):
+            return motion.sigma_m
+        sigma_m = math.hypot(motion.sigma_m, thrown)
+        if calm or not self.odometry.believes(*at, sigma_m):
+            return None
+        self._leaned = True
+        return sigma_m
+
+    def move_blind(self, at_ns: int, state: VehicleState, *, leaned: bool = False) -> Step:
+        """The motion up to a frame that shows nothing: a vehicle that leans accelerates. `leaned`: it leant too far."""
         self._before = None
+        self._leaned = self._leaned or leaned
+        self._turned(at_ns, state)
         return self._blind(at_ns, leaning_mps2(state))
+
+    def _turned(self, at_ns: int, state: VehicleState) -> None:
+        """Notes how fast the camera turned up to a frame, whether that is usable or not."""
+        before, self._attitude = self._attitude, state
+        seconds = 0.0 if self.at_ns is None else (at_ns - self.at_ns) / 1e9
+        self._rates_rps = (self._rates_rps[1], turned_rad(before, state) / seconds if seconds > 0.0 else 0.0)
 
     def _blind(self, at_ns: int, leaning: float) -> Step:
         seconds = 0.0 if self.at_ns is None else (at_ns - self.at_ns) / 1e9

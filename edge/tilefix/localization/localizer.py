@@ -50,6 +50,7 @@ __all__ = ["Localizer", "LocalizerSettings"]
 FARTHEST2 = 16.0  # squared Mahalanobis distance of a match from where the motion leads
 DOUBTED_FRAMES = 3  # fine matches as far off as that; one more is believed
 WRONG_SHARE = 0.25  # of the way since a match that a heading gone wrong by 15 degrees leads astray
+LEANED = (Reason.TILTED, Reason.HORIZON)
 OUTVOTED_M = 200.0  # flown while another place seemed right: then the one before was not
 
 
@@ -130,7 +131,7 @@ class Localizer:
             )
         with stage("track"):
             if isinstance(seen, Reason):
-                self._carry(self._chain.move_blind(frame.captured_ns, state))
+                self._carry(self._chain.move_blind(frame.captured_ns, state, leaned=seen in LEANED))
             else:
                 self._carry(self._chain.move(seen, state))
         if isinstance(seen, Reason):

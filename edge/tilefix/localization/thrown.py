@@ -1,0 +1,37 @@
+"""How far errors of attitude throw what a leaned picture shows on the ground. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from tilefix.camera import rotation_deg
+from tilefix.localization.gates import state_refusal
+from tilefix.localization.look import Look
+from tilefix.types import VehicleState
+
+STAMP_SIGMA_S = 0.01  # between the stamps of a picture and of its attitude: rolling shutter, links, interpolation
+# Attitude errors that throw a picture this much further than those of a level camera are what leaning does to it.
+LEANED_RATIO = 1.2
+
+
+def turned_rad(before: VehicleState | None, now: VehicleState) -> float:
+    """The angle between two attitudes; 0 where one is not known."""
+    if before is None or any(state_refusal(replace(one, agl_m=1.0)) for one in (before, now)):
+        return 0.0
+    then, there = (rotation_deg(one.roll_deg or 0.0, one.pitch_deg or 0.0, one.yaw_deg or 0.0) for one in (before, now))
+    return math.acos(max(-1.0, min(1.0, 0.5 * (float(np.trace(then.T @ there)) - 1.0))))
+
+
+def thrown_m(before: Look, now: Look, rate_rps: float) -> float:
+    """Standard deviation of the motion between two pictures by what their attitudes err, metres. `rate_rps`: how fast
+    the camera turned, at either.
+
+    An angle moves what is seen straight ahead of a camera by height over the squared cosine of its tilt, and an
+    attitude that is dated wrongly errs by the rate at which it turned.
+    """
+    late_m = now.view.agl_m * rate_rps * STAMP_SIGMA_S
+    upright = min(float(before.view.to_ned[2, 2]), float(now.view.to_ned[2, 2]))
+    return math.sqrt(2.0) * math.hypot(now.attitude_sigma_m, late_m) / upright**2
