@@ -25,15 +25,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 
-from generated_attitude import attitude_table, thrown_m
+from generated_attitude import attitude_table, heading_line, thrown_m
 from generated_figures import read_record
-from generated_flights import map_folder, open_map, record_world
+from generated_flights import flight_folder, map_folder, open_map, record_world
 from generated_plans import SETS, Sortie, sorties
 from generated_report import convergence_table, flight_table, line_of, picture, whole_table
 from generated_runs import converge_flight, read_starts, run_flight
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
 from tilefix.evaluation.replay import write_results
+from tilefix.flights.flight import open_flight
 from tilefix.maps.package import MapPackage
 
 T = TypeVar("T")
@@ -103,6 +104,8 @@ def report(out: Path, table: Sequence[Sortie], *, heading: bool = True) -> None:
         text += f"{whole_table(records)}\n{flight_table(records)}"
         if heading:
             files["flights.svg"] = picture(records)
+        else:
+            text += heading_line((record, open_flight(flight_folder(out, record.name))) for record in records)
     if starts and heading:
         text += f"\n{convergence_table(starts)}"
     name = "results.md" if heading else "headless.md"

@@ -11,6 +11,7 @@ from generated_plans import Sortie
 from generated_report import HEIGHT_BANDS_M
 from tilefix.camera import Mount, camera_to_ned
 from tilefix.errors import TilefixError
+from tilefix.flights.flight import Flight
 from tilefix.geodesy import Grid, LocalFrame
 from tilefix.simulation.flights import flown
 from tilefix.types import Float64Array
@@ -65,6 +66,21 @@ def attitude_table(flights: Iterable[tuple[Record, Float64Array]]) -> str:
         cells = [_spread(log_m), _spread(error_m), _spread(error_m - log_m)]
         lines.append(f"| {name}: {len(inside)} | {len(error_m)} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def heading_line(flights: Iterable[tuple[Record, Flight]]) -> str:
+    """How far the headings found lie from those that the logs would have stated, over fixes; "" without any."""
+    errors_deg = [
+        abs((answer.fix.heading_deg - row.state.yaw_deg + 180.0) % 360.0 - 180.0)
+        for record, flight in flights
+        for row, answer in zip(flight.rows, record.answers, strict=False)  # the first frames, where only these were run
+        if answer.kind == "fix" and answer.fix is not None
+        if answer.fix.heading_deg is not None and row.state.yaw_deg is not None
+    ]
+    if not errors_deg:
+        return ""
+    median, p95, most = np.percentile(errors_deg, [50.0, 95.0, 100.0])
+    return f"\nHeading found against the log's, median / p95 / max: {median:.1f} / {p95:.1f} / {most:.1f} degrees.\n"
 
 
 def _fixes(record: Record, thrown: Float64Array) -> tuple[Float64Array, Float64Array]:

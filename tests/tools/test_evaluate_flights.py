@@ -15,12 +15,12 @@ from support.tools import load_tool
 from tilefix.camera import CameraModel, Mount
 from tilefix.errors import TilefixError
 from tilefix.evaluation.scoring import Answer, judge, score
-from tilefix.flights.flight import open_flight
+from tilefix.flights.flight import Flight, FlightRow, open_flight
 from tilefix.geodesy import Grid, LocalFrame
 from tilefix.simulation.flights import FlightPlan
 from tilefix.simulation.flights import flown as fly
 from tilefix.simulation.world import EVALUATION_SEED_START, VALIDATION_SEEDS, satellite_look
-from tilefix.types import Covariance, Fix, FixKind, NoFix, Reason
+from tilefix.types import Covariance, Fix, FixKind, NoFix, Reason, VehicleState
 
 evaluate_flights = load_tool("evaluate_flights")
 attitudes = load_tool("generated_attitude")
@@ -181,6 +181,15 @@ def test_the_table_takes_the_logs_part_from_the_errors_of_fixes_alone() -> None:
     assert lines[2] == "| all: 1 | 5 | 3.04 m / 3.04 m | 0.50 m / 0.50 m | 3.00 m / 3.00 m |"
     assert lines[3].startswith("| 50 to 150 m: 1 |")
     assert len(lines) == 4
+
+
+def test_headings_found_are_compared_with_the_logs_around_the_circle() -> None:
+    fixes = [replace(_fix(10.0 * k, 0.0, (10.0, 0.0)), heading_deg=deg) for k, deg in enumerate((359.0, 4.0))]
+    record = _record([*fixes, NoFix(0, Reason.AMBIGUOUS)])
+    rows = tuple(FlightRow(str(k), float(k), VehicleState(0, 0.0, 0.0, 1.0, 100.0)) for k in range(5))
+    flight = Flight(Path(), CameraModel.from_hfov(240, 180, 60.0), Mount(), rows, None, {})
+    assert "2.5 / 3.0 / 3.0 degrees" in attitudes.heading_line([(record, flight)])
+    assert attitudes.heading_line([]) == ""
 
 
 @pytest.fixture
