@@ -4,6 +4,8 @@
 # no version can break it. The file: see tilefix/update/trial.py; only root writes it, and the slots it names. The service
 # can say that the trial is over, no more. A start that cannot be counted goes on all the same: it may be one in the air.
 set -eu
+# The service reads the trial; its unit's UMask= holds here, too.
+umask 022
 
 STATE=${STATE_DIRECTORY:-/var/lib/tilefix/state}
 MOST_STARTS=3

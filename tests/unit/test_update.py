@@ -116,7 +116,8 @@ def start(board: Path) -> bool:
     """The guard and the service, once."""
     places = {"STATE_DIRECTORY": str(own(board)), "TILEFIX_TRIAL": str(board / "opt" / "trial")}
     environment = {**os.environ, **places}
-    subprocess.run(["sh", str(GUARD)], env=environment, check=True)
+    # As under its unit, which gives the service's files to nobody else.
+    subprocess.run(["sh", "-c", 'umask 0027; exec sh "$0"', str(GUARD)], env=environment, check=True)
     return subprocess.run([board / "opt" / "current" / "venv" / "bin" / "tilefix", "run"]).returncode == 0
 
 
@@ -128,6 +129,8 @@ def test_software_and_map_come_into_use_together_on_trial(tmp_path: Path, maps: 
     assert (Slot(board / "opt").previous, site.previous) == ("v1", version_of(maps[0]))
     assert len(trial_of(board / "opt", own(board))) == 2
     assert start(board)
+    # The service, which is not root, reads what it proves.
+    assert (board / "opt" / "trial").stat().st_mode & 0o044 == 0o044
 
 
 def test_what_fails_its_selftest_is_taken_back_at_once(

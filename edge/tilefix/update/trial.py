@@ -61,10 +61,9 @@ def trial_of(software: Path, state: Path) -> list[Change]:
 
 
 def prove(trial: Path, state: Path) -> None:
-    """What is on trial has served well: the service's word."""
-    name = _first_line(trial)
-    if name is not None:
-        write_whole(state / PROVED, name + "\n")
+    """What is on trial has served well: the service's word. Raises `OSError` where it cannot be read or said."""
+    if trial.exists():
+        write_whole(state / PROVED, trial.read_text(encoding="utf-8", errors="replace").partition("\n")[0] + "\n")
 
 
 def end_trial(software: Path) -> None:
