@@ -85,6 +85,8 @@ def set_up_twice(root: Path, bundle: Path, next_bundle: Path, key: Path, python:
     inside = OfflineRoot(root, REPOSITORY)
     if python is not None:
         shutil.copytree(python, root / "opt/python", symlinks=True)
+        (root / "etc/ld.so.conf.d/python.conf").write_text("/opt/python/lib\n")
+        inside.run(["ldconfig"])
         inside.run(["sh", "-c", "/opt/python/bin/python3 -m compileall -q /opt/python/lib || true"])
         options += ["--python", "/opt/python/bin/python3"]
     found: dict[str, Any] = {"python": inside.run([options[-1] if python else "python3", "--version"]).split()[-1]}
