@@ -59,7 +59,9 @@ def test_positions_are_stopped_and_started() -> None:
     rig = Rig()
     assert rig.fly(2.0) > 10
     assert rig.order(Command.PUBLISH.value, 0.0) is Result.ACCEPTED
+    before = rig.daemon._publisher._sent_ns
     assert rig.fly(2.0) == 0
+    assert rig.daemon._publisher._sent_ns == before
     assert rig.link.texts[-1][1] == "tilefix: stopped by command"
     assert rig.order(Command.PUBLISH.value, 0.5) is Result.DENIED
     assert rig.fly(1.0) == 0

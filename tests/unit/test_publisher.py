@@ -160,7 +160,10 @@ def test_the_instant_is_the_delay_that_the_autopilot_assumes() -> None:
 
 def test_no_instant_is_sent_twice_and_none_before_an_earlier_one() -> None:
     publisher, vehicle = Publisher(), _vehicle(fix_type=DENIED)
-    assert publisher.decide(FIX, vehicle).report is not None
+    decision = publisher.decide(FIX, vehicle)
+    assert decision.report is not None
+    assert publisher.decide(FIX, vehicle) == decision  # nothing has left yet
+    publisher.sent(decision)
     for at_ns in (2 * S, 2 * S - S // 10):
         assert publisher.decide(FIX, vehicle, at_ns) == Decision(None, None)
     assert publisher.decide(FIX, vehicle, 2 * S + 1).report is not None

@@ -12,12 +12,13 @@ from tilefix.camera import rotation_deg
 from tilefix.links import encode
 from tilefix.links.known import KnownAutopilot
 from tilefix.links.messages import Airframe, Attitude, AutopilotKind, CommandResult, Origin, Pressure, Rebooted
-from tilefix.links.reports import EstimateReport, GlobalReport, LocalReport, PositionReport, Route
+from tilefix.links.reports import EstimateReport, GlobalReport, LocalReport, PositionReport, Report, Route
 from tilefix.links.vehicle import Vehicle
 from tilefix.publishing.originsetting import OriginSetting
-from tilefix.publishing.publisher import Publisher
+from tilefix.publishing.publisher import Decision, Publisher
 from tilefix.publishing.routes import external_estimate, odometry
 from tilefix.publishing.routes.external_estimate import ExternalEstimate
+from tilefix.publishing.sender import Sender
 from tilefix.publishing.settings import PublishSettings
 from tilefix.types import FixKind, NoFix, Reason
 
@@ -109,8 +110,50 @@ def test_relocalisation_is_told_once_and_only_then() -> None:
         assert isinstance(decision.report, LocalReport)
         counters.append(decision.report.reset_counter)
         jumps.append(decision.jumped)
+        # Three do not leave, the one that jumps among them.
+        if index not in (39, 40, 41):
+            publisher.sent(decision)
     assert counters == [0] * 40 + [1] * 20
-    assert [index for index, jumped in enumerate(jumps) if jumped] == [40]
+    assert [index for index, jumped in enumerate(jumps) if jumped] == [40, 41, 42]
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_a_jump_there_and_back_that_never_left_is_none(leaves: bool) -> None:
+    publisher, vehicle = _publisher("vision"), denied_vehicle(parameters=EXTERNAL_NAV)
+    counters = []
+    for index, north_m in enumerate((0.0, 40.0, 0.0)):
+        at_ns = 2 * S + index * S // 10
+        fly_on(vehicle, at_ns)
+        still = replace(fix(at_ns, 47.001 + north_m / 111_195.0), velocity_east_mps=0.0, velocity_north_mps=0.0)
+        decision = publisher.decide(still, vehicle)
+        assert isinstance(decision.report, LocalReport)
+        counters.append(decision.report.reset_counter)
+        if index != 1 or leaves:
+            publisher.sent(decision)
+    assert counters == ([0, 1, 2] if leaves else [0, 1, 0])
+
+
+class RefusingLink:
+    """A link whose port is full, or whose vehicle is not known, until it `leaves`."""
+
+    def __init__(self) -> None:
+        self.leaves = False
+        self.reports: list[Report] = []
+
+    def send_report(self, report: Report) -> bool:
+        self.reports.append(report)
+        return self.leaves
+
+
+def test_what_did_not_leave_is_no_instant_that_was_sent() -> None:
+    vehicle = denied_vehicle(parameters=EXTERNAL_NAV)
+    publisher, link = _publisher("vision"), RefusingLink()
+    sender = Sender(publisher, link)  # type: ignore[arg-type]
+    assert not sender.send(publisher.decide(fix(), vehicle), 2 * S, 2 * S)
+    link.leaves = True
+    assert sender.send(publisher.decide(fix(), vehicle), 2 * S, 2 * S)
+    assert publisher.decide(fix(), vehicle) == Decision(None, None)
+    assert len(link.reports) == 2
 
 
 def test_a_correction_after_coasting_is_no_relocalisation() -> None:
@@ -119,7 +162,9 @@ def test_a_correction_after_coasting_is_no_relocalisation() -> None:
         at_ns = 2 * S + index * S
         fly_on(vehicle, at_ns)
         still = replace(fix(at_ns, 47.001 + north_m / 111_195.0, sigma_m=sigma_m), velocity_east_mps=0.0)
-        assert not publisher.decide(replace(still, velocity_north_mps=0.0), vehicle).jumped
+        decision = publisher.decide(replace(still, velocity_north_mps=0.0), vehicle)
+        assert not decision.jumped
+        publisher.sent(decision)
 
 
 def test_global_positions_go_to_px4() -> None:
@@ -151,6 +196,7 @@ class Estimates:
             made = self.route.report(position(self.now_ns, confirmed=confirmed), self.known, self.now_ns, gnss=gnss)
             if isinstance(made, EstimateReport):
                 sent.append(self.now_ns / S)
+                self.route.sent(self.now_ns)
                 if self.answer is not None:
                     answered_ns = self.now_ns + 10_000_000
                     self.known.take(CommandResult(answered_ns, external_estimate.COMMAND, self.answer))
@@ -200,7 +246,10 @@ def test_single_positions_wait_for_gnss_to_go_and_for_a_picture() -> None:
 
 def test_between_single_positions_the_publisher_has_nothing_to_complain_of() -> None:
     publisher, vehicle = _publisher("external_estimate"), denied_vehicle(PLANE)
-    assert isinstance(publisher.decide(fix(), vehicle).report, EstimateReport)
+    for _ in range(2):
+        decision = publisher.decide(fix(), vehicle)
+        assert isinstance(decision.report, EstimateReport)
+    publisher.sent(decision)
     fly_on(vehicle, 2 * S + S // 10)
     decision = publisher.decide(fix(2 * S + S // 10), vehicle)
     assert (decision.report, decision.refusal) == (None, None)

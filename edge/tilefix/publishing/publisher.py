@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tilefix.handover.machine import Feed
 from tilefix.links.known import KnownAutopilot
 from tilefix.links.messages import AutopilotKind, Origin
-from tilefix.links.reports import Report, Route, Severity
+from tilefix.links.reports import EstimateReport, Report, Route, Severity
 from tilefix.links.vehicle import Vehicle
 from tilefix.publishing import parameters
 from tilefix.publishing.asking import Asking
@@ -39,7 +39,8 @@ _MIRRORED = (Route.GPS_INPUT, Route.VISION, Route.ODOMETRY)
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Either a report, or why there is none; neither while the last report still holds. `mirrored`: the report is the
-    real receiver's own position. `jumped`: the reset counter went up. `origin`: to give the autopilot, which has none.
+    real receiver's own position. `jumped`: the reset counter goes up with it. `origin`: to give the autopilot, which
+    has none. `position`: what the report tells.
     """
 
     report: Report | None
@@ -47,6 +48,7 @@ class Decision:
     mirrored: bool = False
     jumped: bool = False
     origin: Origin | None = None
+    position: Position | None = None
 
 
 class Publisher:
@@ -144,8 +146,8 @@ class Publisher:
         feeds: Sequence[Feed] = (Feed.VISION, Feed.MIRROR),
     ) -> Decision:
         """What to send of an estimate. `at_ns`: the instant that it has to hold for (`instant_ns`), its own by default.
-        No instant is sent twice, and none before an earlier one. `feeds`: what may be sent, the first that can be had
-        (`tilefix.handover`)."""
+        No instant is sent twice, and none before an earlier one: `sent` is to be told of what left. `feeds`: what may
+        be sent, the first that can be had (`tilefix.handover`)."""
         at_ns = estimate.at_ns if at_ns is None else at_ns
         choice = self.choice(vehicle)
         if choice.route is None:
@@ -184,9 +186,18 @@ class Publisher:
                 self._origins.due(position, autopilot, gnss=gnss) if route in (Route.VISION, Route.ODOMETRY) else None
             )
             return Decision(None, made, origin=origin)
-        self._resets.take(position, jumped=jumped)
+        return Decision(made, refusal, mirrored=position.mirrored, jumped=jumped, position=position)
+
+    def sent(self, decision: Decision) -> None:
+        """Notes that a decision's report left: what follows is held against it. One that did not leave counts for
+        nothing, so that the next shows the jump instead."""
+        position = decision.position
+        if position is None:
+            return
+        self._resets.take(position, jumped=decision.jumped)
         self._sent_ns = position.at_ns
-        return Decision(made, refusal, mirrored=position.mirrored, jumped=jumped)
+        if isinstance(decision.report, EstimateReport):
+            self._estimates.sent(position.at_ns)
 
     def _made(self, route: Route, position: Position, vehicle: Vehicle, counter: int) -> Report | str | None:
         autopilot: KnownAutopilot = vehicle.autopilot

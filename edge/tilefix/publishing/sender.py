@@ -34,13 +34,15 @@ class Sender:
             self._link.set_origin(origin)
         if decision.report is None:
             return decision.refusal is None
-        sent = self._link.send_report(decision.report)
+        if not self._link.send_report(decision.report):
+            return False
+        self._publisher.sent(decision)
         if decision.jumped:
             _logger.warning("position jumped: the reset counter goes up")
-        if sent and exposed_ns is not None:
+        if exposed_ns is not None:
             # While the receiver is mirrored a picture's position could have gone as early.
             self._publisher.latency.note(exposed_ns, now_ns)
-        return sent
+        return True
 
     def attend(self, vehicle: Vehicle, now_ns: int) -> News:
         """Asks for the parameters that are due and gives what the pilot should read: the route, and a delay that does

@@ -184,11 +184,12 @@ class Daemon:
             instant_ns = self._sender.instant_ns(now_ns, self._vehicle)
             estimate = self._handover.widened(self._estimate(instant_ns, now_ns))
             feeds = self._handed.feeds if self._handed is not None else ()
-            decision = self._publisher.decide(estimate, self._vehicle, instant_ns, feeds)
+            if self._may_publish:
+                decision = self._publisher.decide(estimate, self._vehicle, instant_ns, feeds)
+            else:
+                decision = Decision(None, "stopped by command")
             self._sigma_m = estimate.sigma_m if isinstance(estimate, Fix) else None
             exposed_ns = self._forecasts[-1].begins_ns if self._forecasts else None
-        if not self._may_publish:
-            decision = Decision(None, "stopped by command")
         self.health.sent = self._sender.send(decision, now_ns, exposed_ns)
         if self._saying.heard:
             self._saying.line(self._publisher.text(decision, now_ns))

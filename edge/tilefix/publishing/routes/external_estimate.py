@@ -46,5 +46,8 @@ class ExternalEstimate:
             return None if answer in (_ACCEPTED, None) else "autopilot refused the position"
         if not position.confirmed:
             return "no picture confirms the position"
-        self._sent_ns = now_ns
         return EstimateReport(position.at_ns, position.lat_deg, position.lon_deg, position.sigma_m)
+
+    def sent(self, now_ns: int) -> None:
+        """Notes that one left."""
+        self._sent_ns = now_ns
