@@ -45,3 +45,37 @@ def test_time_going_back_is_a_reboot_and_a_late_datagram_is_not() -> None:
     boot.round_trip(0, 0, 0)
     assert boot.heard(500 * MS, 1_002_000 * MS)
     assert boot.to_local_ns(600 * MS) == 1_002_100 * MS
+
+
+def _asked(boot: BootTime, at_ms: float, behind_ms: float, took_ms: float = 5.0, share: float = 0.5) -> None:
+    """A round trip at an instant of ours, of an autopilot whose clock lags by so much; it answers after `share`."""
+    boot.round_trip(round(at_ms * MS), round((at_ms + share * took_ms - behind_ms) * MS), round((at_ms + took_ms) * MS))
+
+
+@pytest.mark.parametrize("step_ms", [140.0, -140.0, 12.0])
+def test_a_clock_that_steps_is_noticed_by_the_next_round_trip(step_ms: float) -> None:
+    boot = BootTime()
+    for second in range(30):
+        _asked(boot, 1000.0 * second, 500.0)
+    assert boot.to_local_ns(0) == 500 * MS
+    _asked(boot, 30_000.0, 500.0 + step_ms, took_ms=6.0)
+    assert boot.to_local_ns(0) == round((500.0 + step_ms) * MS)
+    assert boot.transit_ns == 3 * MS
+
+
+@pytest.mark.parametrize(("took_ms", "share"), [(150.0, 0.0), (150.0, 1.0), (6.0, 0.0), (40.0, 0.9)])
+def test_an_answer_that_is_late_on_one_way_moves_nothing(took_ms: float, share: float) -> None:
+    boot = BootTime()
+    for second in range(30):
+        _asked(boot, 1000.0 * second, 500.0)
+    _asked(boot, 30_000.0, 500.0, took_ms, share)
+    assert boot.to_local_ns(0) == 500 * MS
+
+
+def test_clocks_that_drift_apart_do_not_step() -> None:
+    boot = BootTime()
+    for second in range(600):
+        kept = boot.to_local_ns(0)
+        _asked(boot, 1000.0 * second, 500.0 + 0.3 * second, took_ms=4.0 if second % 50 == 0 else 9.0)
+        if second % 50:
+            assert boot.to_local_ns(0) == kept
