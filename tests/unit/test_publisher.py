@@ -194,6 +194,18 @@ def test_the_pilot_is_told_of_changes_at_most_once_a_second() -> None:
     assert publisher.text(mirrored, 9 * S) == (Severity.INFO, "tilefix: repeating GNSS")
 
 
+def test_reasons_that_take_turns_are_told_once_in_half_a_minute() -> None:
+    publisher = Publisher()
+    reasons = [Decision(None, "no height"), Decision(None, "out of scale")]
+    lines = [publisher.text(reasons[second // 2 % 2], second * S) for second in range(40)]
+    told = [(second, line[1]) for second, line in enumerate(lines) if line is not None]
+    assert [second for second, _ in told] == [0, 2, 32, 34]
+    assert [line for _, line in told] == ["tilefix: no height", "tilefix: out of scale"] * 2
+    # After a position a loss is news, whatever was told before.
+    assert publisher.text(Decision(None, None), 41 * S) is not None
+    assert publisher.text(reasons[1], 43 * S) == (Severity.WARNING, "tilefix: out of scale")
+
+
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_fits_a_statustext_whole(reason: Reason) -> None:
     publisher = Publisher()
