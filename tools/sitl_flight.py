@@ -23,7 +23,6 @@ CANARY_M = 15.0
 _SPOOF_STEP_S = 0.5
 _METRES_PER_DEG = math.pi * 6_371_000.0 / 180.0
 _BOOT_S, _ARM_S = 90.0, 120.0
-_GNSS_SETTLES_S = 8.0  # from its return until the EKF may be told to go by it
 _JUMP_ITEM = mavlink.MAV_CMD_DO_JUMP
 _WAYPOINT = mavlink.MAV_CMD_NAV_WAYPOINT
 
@@ -63,8 +62,8 @@ _EXTERNAL = (
     "EK3_SRC_OPTIONS 0",
 )  # fmt: skip
 _ROUTES = {"auto": _RECEIVER, "gps_input": _RECEIVER, "vision": _EXTERNAL, "odometry": _EXTERNAL}
-# These are used only while their set of sources is selected, which the pilot does.
-_SELECTED = ("vision", "odometry")
+# These are dated by as much later as VISO_DELAY_MS says. Their set of sources is selected by tilefix, not by the pilot.
+_DELAYED = ("vision", "odometry")
 
 
 def extra_parameters(vehicle: str, route: str, wind_mps: float) -> list[str]:
@@ -146,7 +145,7 @@ class Flight:
         ready = lambda: bool(pilot.ekf_flags & healthy) and (pilot.fixes[2] >= 3 or not second)  # noqa: E731
         pilot.until(ready, _ARM_S, "the position, and the second receiver")
         self._rig.relay.origin = pilot.origin
-        if self._rig.plan.route in _SELECTED:
+        if self._rig.plan.route in _DELAYED:
             self._rig.relay.vision_delay_ns = round(1e6 * (pilot.parameter("VISO_DELAY_MS") or 0.0))
         self._mark("ready")
 
@@ -194,7 +193,6 @@ class Flight:
         pilot, plan = self._pilot, self._plan
         name, lost, back, _ = self.gnss
         self._rig.relay.origin = pilot.origin
-        self._select(2)
         self._mark("denied")
         if not pilot.set_parameter(name, lost):
             raise LinkError(f"{name} was not taken", mend="see sitl.log")
@@ -207,15 +205,6 @@ class Flight:
         self._mark("restored")
         if not pilot.set_parameter(name, back):
             raise LinkError(f"{name} was not taken", mend="see sitl.log")
-        pilot.wait(_GNSS_SETTLES_S)
-        self._select(1)
-
-    def _select(self, sources: int) -> None:
-        """Selects a set of the EKF's sources, where the route needs that."""
-        if self._rig.plan.route in _SELECTED:
-            result = self._pilot.command(mavlink.MAV_CMD_SET_EKF_SOURCE_SET, sources)
-            if result != mavlink.MAV_RESULT_ACCEPTED:
-                raise LinkError(f"set {sources} of sources refused with {result}", mend="see EK3_SRC2_POSXY")
 
     def _disturb(self, fault: str) -> None:
         """Injects a fault that happens in flight, and takes it away again."""
