@@ -52,6 +52,7 @@ FRAME_STEPS = 25  # of those from picture to picture
 DURATION_S = 300.0
 HEIGHT_SIGMA = 0.005
 WRONG_PITCH_DEG = 9.0
+SAME_M = 0.05
 # Of each value: its name, factor to the unit printed, the unit, and within how much of it the estimate should be.
 VALUES = {
     "roll_deg": ("mount roll", 1.0, "°", 0.5),
@@ -138,6 +139,21 @@ def logged(one: Draw, grid: Grid, frame: LocalFrame) -> Iterator[tuple[FlightRow
         yield replace(row, frame=f"{number:06d}.jpg", truth=truth), steps[number][1]
 
 
+def check_recorded(rows: Sequence[FlightRow], one: Draw, grid: Grid, frame: LocalFrame, where: Path) -> None:
+    """Raises `TilefixError` when today's simulation flies another way than that on which pictures were taken.
+
+    A new log would not belong to them.
+    """
+    now = [row.truth for row, _ in logged(one, grid, frame)]
+    apart_m = [
+        math.dist(frame.to_local(*was.truth), frame.to_local(*truth))
+        for was, truth in zip(rows, now, strict=False)
+        if was.truth is not None and truth is not None
+    ]
+    if len(rows) != len(now) or len(apart_m) != len(now) or max(apart_m, default=0.0) > SAME_M:
+        raise TilefixError("was recorded by another simulation", where=where, mend="delete it: it is recorded anew")
+
+
 def configured(one: Draw) -> tuple[CameraModel, Mount]:
     """What `flight.toml` says wrongly."""
     plan, planted = one.plan, one.planted
@@ -205,6 +221,7 @@ def mount_case(folder: Path, seed: int, model: str | None, frames: int) -> None:
     shutil.rmtree(case, ignore_errors=True)
     case.mkdir()
     one = draw(seed)
+    check_recorded(open_flight(folder / "flight").rows, one, package.grid, package.frame, folder)
     wrong = replace(one, planted=Parameters(0.0, WRONG_PITCH_DEG, 0.0))
     camera, mount = configured(wrong)
     with FlightWriter(case, frames="../flight/frames/*.jpg", camera=camera, mount=mount) as writer:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from support.tools import load_tool
+from tilefix.errors import TilefixError
 from tilefix.geodesy import Grid, LocalFrame
 from tilefix.simulation.flights import flown
 from tilefix.simulation.world import EVALUATION_SEED_START, VALIDATION_SEEDS
@@ -43,6 +45,18 @@ def test_the_log_errs_by_what_is_planted() -> None:
     camera, mount = evaluate_calibration.configured(one)
     assert math.log(one.plan.camera.fx / camera.fx) == pytest.approx(planted.log_focal)
     assert one.plan.mount.pitch_deg - mount.pitch_deg == pytest.approx(planted.pitch_deg)
+
+
+def test_a_new_log_is_refused_for_pictures_taken_on_another_way() -> None:
+    drawn = evaluate_calibration.draw(1800)
+    one = replace(drawn, plan=replace(drawn.plan, duration_s=5.0))
+    rows = [row for row, _ in evaluate_calibration.logged(one, GRID, FRAME)]
+    evaluate_calibration.check_recorded(rows, one, GRID, FRAME, Path("1800"))
+    east_m, north_m = FRAME.to_local(*rows[3].truth)
+    moved = replace(rows[3], truth=FRAME.to_geodetic(east_m + 0.2, north_m))
+    for other in ([*rows[:3], moved, *rows[4:]], rows[:-1]):
+        with pytest.raises(TilefixError, match="another simulation"):
+            evaluate_calibration.check_recorded(other, one, GRID, FRAME, Path("1800"))
 
 
 def test_the_table_counts_what_lies_within_the_limits() -> None:
