@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
 
 from support.clocks import ManualClock
 from support.daemons import FakeFrames, frame
 from support.mavlink import PEER
+from tilefix.camera import rotation_deg
 from tilefix.geodesy import LocalFrame
 from tilefix.links.mavlink import MavlinkLink
 from tilefix.links.transport import Address
@@ -57,6 +62,57 @@ class KnowingLocalizer:
         return Fix(at_ns, kind, *place, east_m, north_m, _CIRCLE, ahead_s, true.east_mps, true.north_mps, _SPEED)
 
 
+class LaidOutLocalizer(KnowingLocalizer):
+    """Answers as one whose pictures are laid on the ground by the attitude that the daemon gives: from `ABOVE_M`, an
+    attitude that leans too far one way throws the position that way, and one that turns gives a false velocity."""
+
+    ABOVE_M = 120.0
+    _VELOCITY_S = 0.7  # over which velocities are filtered
+
+    def __init__(self, autopilot: SimulatedAutopilot) -> None:
+        super().__init__(autopilot)
+        self.thrown_m = self.false_mps = np.zeros(2)
+
+    def process(self, frame: Frame, state: VehicleState, timer: StageTimer | None = None) -> Fix | NoFix:
+        if state.roll_deg is None or state.pitch_deg is None or state.yaw_deg is None:
+            return super().process(frame, state, timer)
+        true = self._flight.truth_at(frame.captured_ns)
+        axes = [
+            rotation_deg(*angles)[:2, 2]
+            for angles in (
+                (state.roll_deg, state.pitch_deg, state.yaw_deg),
+                (true.roll_deg, true.pitch_deg, true.yaw_deg),
+            )
+        ]
+        # A camera that is thought to look further north than it does is thought to be further south.
+        north_m, east_m = self.ABOVE_M * (axes[1] - axes[0])
+        thrown_m = np.array([east_m, north_m])
+        if self._at_ns is not None:
+            seconds = (frame.captured_ns - self._at_ns) / S
+            share = 1.0 - math.exp(-seconds / self._VELOCITY_S)
+            self.false_mps = self.false_mps + share * ((thrown_m - self.thrown_m) / seconds - self.false_mps)
+        self.thrown_m = thrown_m
+        return super().process(frame, state, timer)
+
+    def predict(self, at_ns: int) -> Fix | NoFix:
+        fix = super().predict(at_ns)
+        if isinstance(fix, NoFix):
+            return fix
+        assert fix.velocity_east_mps is not None
+        assert fix.velocity_north_mps is not None
+        east_m, north_m = np.array([fix.east_m, fix.north_m]) + self.thrown_m
+        lat_deg, lon_deg = FRAME.to_geodetic(float(east_m), float(north_m))
+        return replace(
+            fix,
+            lat_deg=lat_deg,
+            lon_deg=lon_deg,
+            east_m=float(east_m),
+            north_m=float(north_m),
+            velocity_east_mps=fix.velocity_east_mps + float(self.false_mps[0]),
+            velocity_north_mps=fix.velocity_north_mps + float(self.false_mps[1]),
+        )
+
+
 class _Wire:
     """A `tilefix.links.transport.Transport` to the stand-in; packets take a moment each way."""
 
@@ -80,7 +136,14 @@ class _Wire:
 class Flight:
     """`fly` moves everything on, in steps of 10 ms with a picture every quarter second."""
 
-    def __init__(self, settings: AutopilotSettings, publish: PublishSettings | None = None, *, path=PATH) -> None:
+    def __init__(
+        self,
+        settings: AutopilotSettings,
+        publish: PublishSettings | None = None,
+        *,
+        path=PATH,
+        localizer: Callable[[SimulatedAutopilot], KnowingLocalizer] = KnowingLocalizer,
+    ) -> None:
         self.clock = ManualClock(START_NS)
         vehicle = SimulatedVehicle(0.0, 0.0, 120.0, seed=3, speed_mps=8.0)
         self.autopilot = SimulatedAutopilot(
@@ -88,7 +151,7 @@ class Flight:
         )
         self._wire = _Wire(self.autopilot, self.clock)
         self.link = MavlinkLink(self._wire, self.clock)
-        self.localizer = KnowingLocalizer(self.autopilot)
+        self.localizer = localizer(self.autopilot)
         self.publisher = Publisher(publish)
         self.daemon = Daemon(
             self.localizer, FakeFrames([]), self.link, self.publisher, clock=self.clock, at_loss="keep"

@@ -7,9 +7,14 @@ positions given from outside once they pass `tilefix.simulation.navigation`. A w
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import cv2
+import numpy as np
+
+from tilefix.camera import rotation_deg
 from tilefix.geodesy import LocalFrame
 from tilefix.links.messages import AutopilotKind
 from tilefix.simulation.acceptance.externalestimate import ExternalEstimate
@@ -19,6 +24,7 @@ from tilefix.simulation.acceptance.globalposition import GlobalPosition
 from tilefix.simulation.acceptance.gnss import FED_BY_MAVLINK, GpsInput
 from tilefix.simulation.acceptance.verdicts import Tally, Verdict
 from tilefix.simulation.estimator import Estimator
+from tilefix.simulation.leaning import CorrectedLean
 from tilefix.simulation.navigates import Navigates
 from tilefix.simulation.navigation import Navigation
 from tilefix.simulation.noise import rng_for
@@ -35,6 +41,7 @@ _RECEIVER_DELAY_NS = 200_000_000
 _LANDING_MPS = 0.7
 _WEATHER_M = 35.0  # how far the air is off the standard atmosphere
 _STEERING_PER_S = 1.2
+_RATE_TICKS = 10
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,8 @@ class AutopilotSettings:
     power-up and flies once it is armed. `failsafe_lands`: a copter lands when its EKF gave up.
     `boot_offset_s`, `clock_drift`: its boot clock against the clock of the simulation. `rangefinder_m`: reach of a
     downward rangefinder, 0 = none. `yaw_error_deg`, `tilt_error_deg`: sigma of the slow error of the attitude that it
-    reports.
+    reports. `lean_per_mps_deg`: how far it leans that attitude for each m/s by which what it is given corrects its
+    velocity.
     """
 
     system_id: int = 1
@@ -63,6 +71,7 @@ class AutopilotSettings:
     yaw_error_deg: float = 1.0
     tilt_error_deg: float = 0.35
     accelerometer_bias_mps2: float = 0.04
+    lean_per_mps_deg: float = 0.0
 
     def own_parameters(self) -> dict[str, float]:
         """`parameters`, and those that `receiver_index` and `failsafe_lands` stand for."""
@@ -109,6 +118,7 @@ class Flying:
         self._baro_drift = Drift(rng, 0.3, 90.0)
         tilt, yaw = settings.tilt_error_deg, settings.yaw_error_deg
         self._attitude_error = [Drift(rng, sigma, 30.0) for sigma in (tilt, tilt, yaw)]
+        self._lean = CorrectedLean(settings.lean_per_mps_deg)
         self.motions: list[Motion] = [vehicle.motion]
         self._course = course
         self.nav = self._navigation(flying=settings.armed)
@@ -132,6 +142,7 @@ class Flying:
         self.parameters.reboot()
         self.nav = self._navigation(flying=False)
         self.nav.settle(self.now_s)
+        self._lean = CorrectedLean(self.settings.lean_per_mps_deg)
 
     @property
     def now_s(self) -> float:
@@ -179,14 +190,19 @@ class Flying:
         self.ticks += 1
         motion = self._steer() if self.armed else self._stand()
         self.motions.append(motion)
-        measured = [bias.step(_TICK_S) + float(self._rng.normal(0.0, 0.05)) for bias in self._bias]
+        leaned = self._lean.push_mps2
+        measured = [
+            bias.step(_TICK_S) + float(self._rng.normal(0.0, 0.05)) + off
+            for bias, off in zip(self._bias, leaned, strict=True)
+        ]
         self.estimator.predict(self.now_s, motion.east_mps2 + measured[0], motion.north_mps2 + measured[1])
         self.own.step(self.now_s, _TICK_S)
         for drift in (self._baro_drift, *self._attitude_error):
             drift.step(_TICK_S)
         if self.ticks % _RECEIVER_TICKS == 0:
             then = self.truth_at(self.start_ns + self.ticks * TICK_NS - _RECEIVER_DELAY_NS)
-            self.nav.own_sample(then, flying=self.armed)
+            with self._leaning():
+                self.nav.own_sample(then, flying=self.armed)
         self.nav.update(self.now_s, armed=self.armed)
         self.estimates.append(self.estimator.position)
 
@@ -208,21 +224,32 @@ class Flying:
         self.vehicle.motion = Motion(was.at_s + _TICK_S, *place, 0.0, 0.0, 0.0, 0.0, 0.0, was.yaw_deg)
         return self.vehicle.motion
 
+    @contextmanager
+    def _leaning(self) -> Iterator[None]:
+        """Lets the attitude follow what corrects the velocity meanwhile."""
+        before = self.estimator.velocity
+        yield
+        self._lean.corrected(before, self.estimator.velocity)
+
     def take_position(self, given: GpsInput) -> Verdict:
         """Judges and, when it passes, fuses a position that came as GPS_INPUT."""
-        return self.nav.take_position(given, flying=self.armed)
+        with self._leaning():
+            return self.nav.take_position(given, flying=self.armed)
 
     def take_local(self, given: LocalPosition) -> Verdict:
         """Judges and, when it passes, fuses metres from the origin."""
-        return self.nav.take_local(given)
+        with self._leaning():
+            return self.nav.take_local(given)
 
     def take_estimate(self, given: ExternalEstimate) -> Verdict:
         """Judges and, when it passes, is set to a position that came as a command."""
-        return self.nav.take_estimate(given)
+        with self._leaning():
+            return self.nav.take_estimate(given)
 
     def take_global(self, given: GlobalPosition) -> Verdict:
         """Judges and, when it passes, fuses a position from a map."""
-        return self.nav.take_global(given)
+        with self._leaning():
+            return self.nav.take_global(given)
 
     @property
     def has_position(self) -> bool:
@@ -242,8 +269,21 @@ class Flying:
     def sensed_attitude_deg(self) -> tuple[float, float, float]:
         """(roll, pitch, yaw) as it reports them, yaw within -180 to 180."""
         true, errors = self.vehicle.motion, self._attitude_error
+        leaned = self._lean.roll_pitch_deg(true)
         yaw_deg = (true.yaw_deg + errors[2].value + 180.0) % 360.0 - 180.0
-        return true.roll_deg + errors[0].value, true.pitch_deg + errors[1].value, yaw_deg
+        return true.roll_deg + errors[0].value + leaned[0], true.pitch_deg + errors[1].value + leaned[1], yaw_deg
+
+    def sensed_rates_dps(self, ticks: int) -> tuple[float, float, float]:
+        """How fast it turned about its own axes, as its gyroscopes say of the last so many ticks, ten at most: a rate
+        of one instant would, at 40 Hz, miss most of the airframe's shake."""
+        ticks = min(ticks, _RATE_TICKS, len(self.motions) - 1)
+        if ticks <= 0:
+            return 0.0, 0.0, 0.0
+        then, now = (
+            rotation_deg(one.roll_deg, one.pitch_deg, one.yaw_deg) for one in self.motions[-1 - ticks :: ticks]
+        )
+        vector = np.degrees(cv2.Rodrigues(then.T @ now)[0].ravel()) / (ticks * _TICK_S)
+        return float(vector[0]), float(vector[1]), float(vector[2])
 
     def sensed_pressure_hpa(self) -> float:
         """Static pressure with drift, noise and weather. Source: ICAO standard atmosphere, troposphere."""

@@ -48,6 +48,7 @@ class Telemetry:
     def __init__(self, flight: Flying) -> None:
         self.rc_pwm_us = [1500] * 8 + [0] * (RC_CHANNELS - 8)
         self._flight = flight
+        self._told_ticks = 0  # when the attitude was
         px4 = flight.settings.firmware.kind is AutopilotKind.PX4
         self._builders: dict[int, Callable[[int], Any]] = {
             mavlink.MAVLINK_MSG_ID_HEARTBEAT: lambda _: self._heartbeat(),
@@ -88,8 +89,10 @@ class Telemetry:
         return m.MAVLink_heartbeat_message(_KINDS[airframe], autopilot, mode, custom, state, 3)
 
     def _attitude(self, boot_ms: int) -> Any:
-        angles = map(math.radians, self._flight.sensed_attitude_deg())
-        return mavlink.MAVLink_attitude_message(boot_ms, *angles, 0.0, 0.0, 0.0)
+        flight = self._flight
+        since, self._told_ticks = flight.ticks - self._told_ticks, flight.ticks
+        told = (*flight.sensed_attitude_deg(), *flight.sensed_rates_dps(since))
+        return mavlink.MAVLink_attitude_message(boot_ms, *map(math.radians, told))
 
     def _pressure(self, boot_ms: int) -> Any:
         return mavlink.MAVLink_scaled_pressure_message(boot_ms, self._flight.sensed_pressure_hpa(), 0.0, 2100)
