@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import statistics
+from dataclasses import replace
+
 import pytest
 from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
@@ -9,10 +13,13 @@ from support.publishing import EXTERNAL_NAV
 from support.standin import Flight
 from tilefix.links.messages import Airframe, AutopilotKind, CommandResult
 from tilefix.publishing.settings import PublishSettings
+from tilefix.simulation.acceptance.externalnav import LocalPosition
 from tilefix.simulation.acceptance.firmware import Firmware
+from tilefix.simulation.acceptance.verdicts import Verdict
 from tilefix.simulation.flying import AutopilotSettings
 
 VISION = {**EXTERNAL_NAV, "VISO_DELAY_MS": 100.0, "EK3_SRC2_VELXY": 0.0, "EK3_SRC2_POSZ": 1.0, "EK3_SRC2_VELZ": 0.0}
+PX4_WITH_ODOMETRY = {"kind": AutopilotKind.PX4, "version": (1, 16, 0)}
 SOURCE_SET = mavlink.MAV_CMD_SET_EKF_SOURCE_SET
 
 
@@ -93,6 +100,42 @@ def test_px4_carries_on_by_the_input_of_its_version(
     _deny(flight)
     flight.fly(5.0)
     assert flight.fly(15.0) < 1.0
+
+
+@pytest.mark.parametrize(("turned_by", "least_mps", "most_mps"), [("told", 0.0, 0.3), ("steadied", 0.45, 2.0)])
+def test_px4_turns_a_velocity_by_its_own_attitude(
+    turned_by: str, least_mps: float, most_mps: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its yaw goes off by 5 degrees which no gyroscope saw, so that the steadied one stays behind: turned into the body
+    by that one, 8 m/s come out 0.7 m/s sideways."""
+    flight = _flight("odometry", {"EKF2_EV_CTRL": 5.0, "EKF2_EV_DELAY": 100.0}, **PX4_WITH_ODOMETRY)
+    flight.fly(15.0)
+    vehicle, core = flight.daemon._vehicle, flight.autopilot.flight
+    if turned_by == "steadied":
+        monkeypatch.setattr(vehicle, "told_attitude_at", vehicle._attitudes.at)
+    _deny(flight)
+    flight.fly(1.0)
+    core._attitude_error[2].value += 5.0
+    errors_mps = []
+    for _ in range(40):
+        flight.fly(0.1)
+        true, (east_mps, north_mps) = core.vehicle.motion, core.estimator.velocity
+        errors_mps.append(math.hypot(east_mps - true.east_mps, north_mps - true.north_mps))
+    assert least_mps < statistics.median(errors_mps[20:]) < most_mps
+
+
+@pytest.mark.parametrize(("control", "drawn"), [(1.0, False), (5.0, True)])
+def test_px4_fuses_a_velocity_only_where_that_is_switched_on(control: float, drawn: bool) -> None:
+    flight = _flight("odometry", {"EKF2_EV_CTRL": control, "EKF2_EV_DELAY": 100.0}, **PX4_WITH_ODOMETRY)
+    flight.fly(15.0)
+    core = flight.autopilot.flight
+    assert core.nav.clock_offset_s is not None
+    east_m, north_m = core.estimator.position
+    east_mps, north_mps = core.estimator.velocity
+    stamp_s = core.now_s - core.nav.clock_offset_s + 0.1
+    given = LocalPosition(stamp_s, north_m, east_m, 0.0, (4.0, 4.0, 4.0), velocity=(east_mps + 0.4, north_mps))
+    assert core.take_local(replace(given, velocity_variances=(0.01, 0.01, 0.01))) is Verdict.FUSED
+    assert (core.estimator.velocity[0] - east_mps > 0.03) is drawn
 
 
 @pytest.mark.parametrize(("route", "parameters"), [("gps_input", {}), ("vision", VISION)])

@@ -129,7 +129,8 @@ class SimulatedAutopilot:
         elif kind == "GPS_INPUT":
             self.flight.take_position(gps_input(message))
         elif kind in LOCAL_POSITIONS:
-            self.flight.take_local(local_position(message))
+            px4 = self.settings.firmware.kind is AutopilotKind.PX4
+            self.flight.take_local(local_position(message, self.flight.sensed_attitude_deg() if px4 else None))
         elif kind == "GLOBAL_POSITION_SENSOR" and message.target_system in (0, self.settings.system_id):
             self.flight.take_global(global_position(message))
         elif kind == "TIMESYNC":

@@ -8,6 +8,8 @@ Source: PX4 EKF2 and mavlink_timesync; not flown.
 
 from __future__ import annotations
 
+import math
+
 from tilefix.geodesy import LocalFrame
 from tilefix.simulation.acceptance.aiding import GOOD, STOPPED
 from tilefix.simulation.acceptance.externalestimate import ExternalEstimate
@@ -24,7 +26,7 @@ from tilefix.simulation.vehicle import Motion
 _OWN_DELAY_S = 0.2
 _LOST_S = 5.0
 _GATE, _LEAST_M, _LEAST_MPS = 5.0, 0.5, 0.3
-_VISION_POSITION = 1
+_VISION_POSITION, _VISION_VELOCITY = 1, 4  # bits of EKF2_EV_CTRL
 _HORIZON_S, _CLOCK_S = 0.3, 0.01
 _WITH_FRAMES = (1, 20)  # MAV_FRAME_LOCAL_NED, MAV_FRAME_LOCAL_FRD
 
@@ -177,7 +179,20 @@ class Px4Navigation:
             self.estimator.reset_position(position, age_s, sigma_m)
         self.estimator.fuse_position(position, sigma_m, age_s)
         self._position_s = self._vision_s = self._now_s
+        self._take_velocity(given, age_s)
         return self.tally.note(Verdict.FUSED)
+
+    def _take_velocity(self, given: LocalPosition, age_s: float) -> None:
+        """Fuses an ODOMETRY's velocity where that is switched on, by the variance that comes with it."""
+        wanted = int(self._parameters.effective("EKF2_EV_CTRL", 0.0)) & _VISION_VELOCITY
+        if not wanted or given.velocity is None or not all(map(math.isfinite, given.velocity)):
+            return
+        least_mps = self._parameters.effective("EKF2_EVV_NOISE", 0.1)
+        told = given.velocity_variances
+        sigma_mps = least_mps if told is None else max(math.sqrt(max(*told[:2], 0.0)), least_mps)
+        gate = self._parameters.effective("EKF2_EVV_GATE", 3.0)
+        if self.estimator.velocity_ratio(given.velocity, sigma_mps, age_s, gate) < 1.0:
+            self.estimator.fuse_velocity(given.velocity, sigma_mps, age_s)
 
     def _age_s(self, stamp_s: float) -> float:
         return 0.0 if self.clock_offset_s is None else self._now_s - (stamp_s + self.clock_offset_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tilefix.camera import rotation_of
+from tilefix.camera import rotation_deg, rotation_of
 from tilefix.simulation.acceptance.externalestimate import ExternalEstimate
 from tilefix.simulation.acceptance.externalnav import LocalPosition
 from tilefix.simulation.acceptance.globalposition import GlobalPosition
@@ -37,8 +37,9 @@ def gps_input(message: Any) -> GpsInput:
     )
 
 
-def local_position(message: Any) -> LocalPosition:
-    """A VISION_POSITION_ESTIMATE, GLOBAL_VISION_POSITION_ESTIMATE or ODOMETRY."""
+def local_position(message: Any, own_attitude_deg: tuple[float, float, float] | None = None) -> LocalPosition:
+    """A VISION_POSITION_ESTIMATE, GLOBAL_VISION_POSITION_ESTIMATE or ODOMETRY. The body's velocity in that is turned by
+    the attitude that comes with it, as ArduPilot does, or by the autopilot's own, as PX4 does."""
     if message.get_type() != "ODOMETRY":
         return LocalPosition(
             stamp_s=message.usec / 1e6,
@@ -48,7 +49,8 @@ def local_position(message: Any) -> LocalPosition:
             variances=_variances(message.covariance),
             reset_counter=message.reset_counter,
         )
-    north_mps, east_mps, _ = rotation_of(*message.q) @ (message.vx, message.vy, message.vz)
+    to_ned = rotation_of(*message.q) if own_attitude_deg is None else rotation_deg(*own_attitude_deg)
+    north_mps, east_mps, _ = to_ned @ (message.vx, message.vy, message.vz)
     return LocalPosition(
         stamp_s=message.time_usec / 1e6,
         north_m=message.x,
@@ -59,6 +61,7 @@ def local_position(message: Any) -> LocalPosition:
         quality=message.quality,
         frames=(message.frame_id, message.child_frame_id),
         velocity=(float(east_mps), float(north_mps)),
+        velocity_variances=_variances(message.velocity_covariance),
     )
 
 

@@ -26,7 +26,8 @@ _LOCAL_FRD, _BODY_FRD = 20, 12  # MAV_FRAME
 @dataclass(frozen=True, slots=True)
 class LocalPosition:
     """One of these messages. `stamp_s` by the sender's clock; `variances`: of north, east and down as they came, `None`
-    for not told; `frames`: of an ODOMETRY, position's and velocity's; `velocity`: (east, north) m/s once turned."""
+    for not told; `frames`: of an ODOMETRY, position's and velocity's; `velocity`: (east, north) m/s once turned, and
+    `velocity_variances` as they came, which ArduPilot leaves aside."""
 
     stamp_s: float
     north_m: float
@@ -37,6 +38,7 @@ class LocalPosition:
     quality: int = 0
     frames: tuple[int, int] | None = None
     velocity: tuple[float, float] | None = None
+    velocity_variances: tuple[float, float, float] | None = None
 
 
 class VisualOdometry:
