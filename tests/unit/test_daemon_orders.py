@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 
+import pytest
+
 from support.clocks import ManualClock
 from support.daemons import FakeFrames, FakeLink, FakeLocalizer, S, frame
 from tilefix.links.commands import Command, Result
@@ -46,6 +48,15 @@ def test_a_hint_reaches_the_localizer_and_makes_the_belief_anew() -> None:
     assert rig.order(Command.HINT.value, 0.0, 0.0, 30.0, 0.0, 47.25, 8.5) is Result.ACCEPTED
     rig.fly(0.5)
     assert rig.localizer.calls == ["hint 47.2500 8.5000 30"]
+
+
+def test_what_vision_was_worth_before_a_hint_does_not_count_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig, told = Rig(), []
+    monkeypatch.setattr(rig.daemon._handover, "began_anew", lambda: told.append(rig.clock.now_ns()))
+    rig.fly(1.0)
+    assert told == []
+    rig.order(Command.HINT.value, 0.0, 0.0, 30.0, 0.0, 47.25, 8.5)
+    assert told == [rig.clock.now_ns()]
 
 
 def test_a_hint_that_is_no_place_is_denied() -> None:
