@@ -26,9 +26,14 @@ exec chroot "$root" /usr/bin/env -i LANG=C.UTF-8 PATH=/usr/local/bin:/usr/sbin:/
 
 
 def copy_root(root: Path, work: Path) -> Path:
-    """A copy of a root, in the place of what was at `work`. Raises `TilefixError` for what is no Debian root."""
+    """A copy of a root, in the place of an earlier copy at `work`. Raises `TilefixError` for what is no Debian root,
+    and where something else stands."""
     if not (root / "etc" / "debian_version").exists():
         raise TilefixError("is no Debian root", where=root, mend="make one by debootstrap")
+    mark = work.with_name(work.name + ".copy")
+    if work.exists() and not mark.exists():
+        raise TilefixError("is no copy of a root made here", where=work, mend="give --work a folder that is not there")
+    mark.touch()
     shutil.rmtree(work, ignore_errors=True)
     subprocess.run(["cp", "-a", str(root), str(work)], check=True)
     return work

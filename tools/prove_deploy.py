@@ -51,21 +51,8 @@ hfov_deg = 70.0
 [link]
 url = "udpin:127.0.0.1:14550"
 """
-FLIGHT = [
-    "--agl-m",
-    "120",
-    "--speed-mps",
-    "10",
-    "--width",
-    "640",
-    "--height",
-    "480",
-    "--hfov-deg",
-    "70",
-    "--rate-hz",
-    "4",
-]
-FLIGHT += ["--duration-s", "5", "--seed", "9400", "--png"]
+TOOL = f"PYTHONPATH=/run/shared/tools exec {PROGRAM} /run/shared/tools/"
+FLIGHT = "--agl-m 120 --speed-mps 10 --width 640 --height 480 --hfov-deg 70 --rate-hz 4 --duration-s 5"
 
 
 def _last(text: str) -> str:
@@ -115,13 +102,7 @@ def _updated(inside: OfflineRoot) -> dict[str, Any]:
     root, config = inside.root, "/etc/tilefix/tilefix.toml"
     (root / config[1:]).write_text(CONFIG)
     bare = inside.run(["runuser", "-u", "tilefix", "--", "tilefix", "selftest", config], statuses=(1,))
-    inside.run(
-        [
-            "sh",
-            "-c",
-            f"PYTHONPATH=/run/shared/tools {PROGRAM} /run/shared/tools/service_drone.py --folder /srv/drone --build",
-        ]
-    )
+    inside.run(["sh", "-c", f"{TOOL}service_drone.py --folder /srv/drone --build"])
     put_map(root, root / "srv/drone/site")
     without = ["--without", "camera", "--without", "link"]
     ready = inside.run(["runuser", "-u", "tilefix", "--", "tilefix", "selftest", config, *without])
@@ -194,15 +175,14 @@ def emulated(native: Path, bundle: Path, other: Path, other_bundle: Path, key: P
         begun = time.monotonic()
         install = ["/root/bundle/deploy/install.sh", *options[2:], options[1]]
         found[machine] = {"install": _last(inside.run(install)), "install_s": round(time.monotonic() - begun)}
-        tool = f"PYTHONPATH=/run/shared/tools exec {PROGRAM} /run/shared/tools/"
         if root is native:
-            inside.run(["sh", "-c", f"{tool}service_drone.py --folder {flight} --build"])
-            fly = f"{tool}simulate_flight.py --map {flight}/site --out {flight}/flight {' '.join(FLIGHT)}"
+            inside.run(["sh", "-c", f"{TOOL}service_drone.py --folder {flight} --build"])
+            fly = f"{TOOL}simulate_flight.py --map {flight}/site --out {flight}/flight {FLIGHT} --seed 9400 --png"
             inside.run(["sh", "-c", fly])
         else:
             shutil.copytree(native / flight[1:], root / flight[1:])
         begun = time.monotonic()
-        again = f"{tool}replay_flight.py --flight {flight}/flight --map {flight}/site --hint first --out {flight}/out"
+        again = f"{TOOL}replay_flight.py --flight {flight}/flight --map {flight}/site --hint first --out {flight}/out"
         inside.run(["sh", "-c", again])
         found[machine]["replay_s"] = round(time.monotonic() - begun)
         with (root / flight[1:] / "out" / "fixes.csv").open(encoding="utf-8") as stream:

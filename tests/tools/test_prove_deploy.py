@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from support.tools import load_tool
+from tilefix.errors import TilefixError
 
 BASE = {"frame": "1.png", "kind": "fix", "reason": "", "lat_deg": "47.000000000", "lon_deg": "8.000000000"}
 NO_FIX = {"frame": "2.png", "kind": "no_fix", "reason": "NO_MATCH", "lat_deg": "", "lon_deg": ""}
@@ -48,6 +49,20 @@ def test_a_link_counts_by_its_target_and_is_not_followed(tmp_path: Path) -> None
     assert proofs.size_mib(tmp_path / "root") == 0
     assert proofs.size_mib(tmp_path / "out") == 3
     assert list(proofs.tree(tmp_path / "root")) == ["link"]
+
+
+def test_a_copy_takes_the_place_of_a_copy_and_of_nothing_else(tmp_path: Path) -> None:
+    root, work, mine = (tmp_path / name for name in ("root", "work", "mine"))
+    (root / "etc").mkdir(parents=True)
+    (root / "etc/debian_version").write_text("12")
+    mine.mkdir()
+    (mine / "letters").touch()
+    copy_root = load_tool("debian_root").copy_root
+    (copy_root(root, work) / "left").touch()
+    assert not (copy_root(root, work) / "left").exists()
+    with pytest.raises(TilefixError, match="no copy"):
+        copy_root(root, mine)
+    assert (mine / "letters").exists()
 
 
 def test_what_is_no_root_of_debian_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
