@@ -48,6 +48,9 @@ _PX4_LOCAL: dict[str, Any] = {"kind": PX4, "version": (1, 16, 0)}
 _ALONE: dict[str, Any] = {"gps_id": 0}
 _DELAY_100: dict[str, Any] = {"delay_ms": 100.0}
 _LATE: dict[str, Any] = {"latency_ms": 273.0}
+_TOO_LATE: dict[str, Any] = {"latency_ms": 1200.0}
+_203: dict[str, Any] = {"latency_ms": 203.0}
+_FIRST_250: dict[str, Any] = {"GPS1_DELAY_MS": 250}
 TRIALS = [
     Trial("AHRS_EKF_TYPE", (3,), (2, 10, 11), 3),
     Trial("EK3_ENABLE", (1,), (0,), 1, reboot=True),
@@ -64,15 +67,31 @@ TRIALS = [
     Trial("GPS2_DELAY_MS", (100,), (0, 200), 100, reboot=True, given=_DELAY_100),
     Trial("GPS_DELAY_MS2", (100,), (0, 99), 100, version=V45, reboot=True, given=_DELAY_100),
     Trial("GPS2_DELAY_MS", (0, 200), (100, 250), 200, reboot=True, given={"delay_ms": 200.0}),
-    Trial("GPS2_DELAY_MS", (0, 150, 250), (20, 90), 200, weight=ADVICE, reboot=True, given={"latency_ms": 203.0}),
+    Trial("GPS2_DELAY_MS", (0, 150, 250), (20, 90), 200, weight=ADVICE, reboot=True, given=_203, others=_FIRST_250),
+    Trial("GPS2_DELAY_MS", (70, 120, 170), (0, 60, 250), 120, weight=ADVICE, reboot=True, given={"latency_ms": 160.0}),
     Trial("GPS2_DELAY_MS", (60, 80, 130), (0, 250), 80, weight=ADVICE, reboot=True, given={"latency_ms": 82.0}),
-    Trial("GPS2_DELAY_MS", (0, 200, 250), (190, 10), 250, weight=ADVICE, reboot=True, given=_LATE),
-    Trial("GPS_DELAY_MS2", (0, 250), (10,), 250, version=V45, weight=ADVICE, reboot=True, given=_LATE),
+    Trial("GPS2_DELAY_MS", (0, 200, 250), (190, 10), 250, weight=ADVICE, reboot=True, given=_LATE, others=_FIRST_250),
+    Trial(
+        "GPS_DELAY_MS2",
+        (0, 250),
+        (10,),
+        250,
+        version=V45,
+        weight=ADVICE,
+        reboot=True,
+        given=_LATE,
+        others={"GPS_DELAY_MS": 250},
+    ),
     Trial("VISO_DELAY_MS", (200, 250), (10,), 250, VISION, weight=ADVICE, reboot=True, given=_LATE),
     Trial("EKF2_EV_DELAY", (100,), (0, 50), 100, route=ODOMETRY, reboot=True, given=_DELAY_100, **_PX4_LOCAL),
-    Trial("EKF2_EV_DELAY", (210,), (0,), 250, route=VISION, weight=ADVICE, reboot=True, given=_LATE, **_PX4_LOCAL),
+    Trial("EKF2_EV_DELAY", (230,), (0,), 270, route=VISION, weight=ADVICE, reboot=True, given=_LATE, **_PX4_LOCAL),
     Trial("EKF2_AGP0_DELAY", (100,), (0, 500), 100, reboot=True, given=_DELAY_100, **_PX4_MAP),
-    Trial("EKF2_AGP0_DELAY", (250,), (0, 500), 250, weight=ADVICE, reboot=True, given=_LATE, **_PX4_MAP),
+    Trial("EKF2_AGP0_DELAY", (250,), (0, 500), 270, weight=ADVICE, reboot=True, given=_LATE, **_PX4_MAP),
+    Trial("GPS2_DELAY_MS", (), (120,), None, weight=ADVICE, given=_TOO_LATE),
+    Trial("GPS_DELAY_MS2", (), (120,), None, version=V45, weight=ADVICE, given=_TOO_LATE),
+    Trial("VISO_DELAY_MS", (), (250,), None, VISION, weight=ADVICE, given=_TOO_LATE),
+    Trial("EKF2_EV_DELAY", (), (300,), None, route=VISION, weight=ADVICE, given=_TOO_LATE, **_PX4_LOCAL),
+    Trial("EKF2_AGP0_DELAY", (), (1000,), None, weight=ADVICE, given=_TOO_LATE, **_PX4_MAP),
     Trial("EK3_SRC1_POSXY", (3,), (0, 6), 3),
     Trial("EK3_SRC1_VELXY", (3,), (0, 5, 6), 3),
     Trial("EK3_SRC1_POSZ", (1, 2), (3, 6, 0), 1),
@@ -189,6 +208,16 @@ def test_every_rule_is_tried() -> None:
 
 def _with(trial: Trial) -> Case:
     return replace(_case(trial), parameters={**_defaults(_case(trial)), **trial.others})
+
+
+def test_what_the_buffer_cannot_hold_is_told_with_its_figures() -> None:
+    case = Case(ARDUPILOT, COPTER, V47, GPS, latency_ms=273.0)
+    for first_ms, held in ((0.0, "120"), (20.0, "60"), (200.0, "200")):
+        found = diagnose(case, {**_defaults(case), "GPS1_DELAY_MS": first_ms, "GPS2_DELAY_MS": float(held)})
+        told = [one for one in found if one.name == "GPS2_DELAY_MS"]
+        assert [(one.wanted, one.weight) for one in told] == [(None, ADVICE)]
+        assert f"take 273 ms at best, the estimator's buffer holds {held}: " in told[0].why
+        assert "lower the latency" in told[0].why
 
 
 def test_bits_that_are_not_the_rules_own_stay() -> None:

@@ -14,6 +14,7 @@ from tilefix.links.known import KnownAutopilot
 from tilefix.links.messages import Airframe, Attitude, AutopilotKind, CommandResult, Origin, Pressure, Rebooted
 from tilefix.links.reports import EstimateReport, GlobalReport, LocalReport, PositionReport, Report, Route
 from tilefix.links.vehicle import Vehicle
+from tilefix.publishing import parameters
 from tilefix.publishing.originsetting import OriginSetting
 from tilefix.publishing.publisher import Decision, Publisher
 from tilefix.publishing.routes import external_estimate, odometry
@@ -299,12 +300,33 @@ def test_a_configured_delay_that_the_autopilot_does_not_share_is_told() -> None:
     assert _publisher("gps_input").delay_advice(denied_vehicle()) is None
 
 
-def test_late_pictures_are_advised_no_more_than_the_parameter_holds() -> None:
-    vehicle = denied_vehicle(parameters={"GPS2_TYPE": 14.0, "GPS2_DELAY_MS": 50.0})
-    publisher = _publisher("gps_input")
-    for index in range(40):
-        publisher.latency.note(index * S, index * S + 700_000_000)
-    assert publisher.delay_advice(vehicle) == "set GPS2_DELAY_MS 250, now 50"
+def test_late_pictures_are_advised_no_more_than_the_buffer_holds() -> None:
+    """ArduPilot makes it for its first receiver: 120 ms for a u-blox, unless a parameter says otherwise."""
+    for first_ms, held_ms in ((None, 120), (0.0, 120), (20.0, 60), (220.0, 220), (400.0, 250)):
+        first = {} if first_ms is None else {"GPS1_DELAY_MS": first_ms}
+        publisher = _publisher("gps_input")
+        for index in range(40):
+            publisher.latency.note(index * S, index * S + 700_000_000)
+        small = denied_vehicle(parameters={"GPS2_TYPE": 14.0, "GPS2_DELAY_MS": 5.0, **first})
+        assert publisher.delay_advice(small) == f"set GPS2_DELAY_MS {held_ms}, now 5"
+        told = denied_vehicle(parameters={"GPS2_TYPE": 14.0, "GPS2_DELAY_MS": float(held_ms), **first})
+        line = publisher.delay_advice(told)
+        assert line == f"700 ms late, EKF holds {held_ms}: lower latency"
+        assert len(f"tilefix: {line}") <= 50
+        assert publisher.delay_advice(told) is None
+
+
+@pytest.mark.parametrize(
+    ("route", "who", "gps_id", "held_ms"),
+    [
+        ("gps_input", AutopilotKind.ARDUPILOT, 0, 250.0),
+        ("vision", AutopilotKind.ARDUPILOT, 1, 250.0),
+        ("odometry", AutopilotKind.PX4, 1, 300.0),
+        ("global_position", AutopilotKind.PX4, 1, 1000.0),
+    ],
+)
+def test_what_each_buffer_holds(route: str, who: AutopilotKind, gps_id: int, held_ms: float) -> None:
+    assert parameters.held_ms(Route(route), who, gps_id, 120.0) == held_ms
 
 
 def test_coasting_states_its_growing_error_and_ends() -> None:

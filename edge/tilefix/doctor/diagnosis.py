@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from tilefix.doctor.case import SOURCE_SETS, Case
 from tilefix.doctor.rules import RULES
 from tilefix.doctor.rules.alignment import ALSO_READ, ALSO_READ_FROM_4_6
+from tilefix.doctor.rules.delay import first_receiver_names
 from tilefix.doctor.rules.rule import Rule
 from tilefix.links.messages import AutopilotKind, Route
 
@@ -51,6 +52,7 @@ def names_of(case: Case) -> list[str]:
     if case.kind is AutopilotKind.ARDUPILOT and case.route is Route.GPS_INPUT:
         wanted += ALSO_READ
         wanted += ALSO_READ_FROM_4_6 if case.version >= (4, 6, 0) else ()
+    wanted += first_receiver_names(case)
     of_sets = [rule.parameter for rule in RULES if rule.concerns(case) and "{set}" in rule.parameter]
     wanted += [name.format(set=number) for name in of_sets for number in SOURCE_SETS]
     return list(dict.fromkeys(wanted))
@@ -68,9 +70,9 @@ def _judge(rule: Rule, case: Case) -> Finding | None:
     value = case.parameters.get(name)
     if value is None:
         if rule.essential:
-            return Finding(name, None, None, Weight.WRONG, f"this firmware does not have it, and {rule.why}")
+            return Finding(name, None, None, Weight.WRONG, f"this firmware does not have it, and {rule.reason(case)}")
         return None if rule.advice else Finding(name, None, None, Weight.UNREAD, "the autopilot did not tell it")
     if want.holds(value):
         return None
     weight = Weight.ADVICE if rule.advice else Weight.WRONG
-    return Finding(name, value, want.mended(value), weight, rule.why, rule.effect.needs_reboot(value))
+    return Finding(name, value, want.mended(value), weight, rule.reason(case), rule.effect.needs_reboot(value))

@@ -6,12 +6,11 @@ works; the least that pictures take makes the prediction the shortest.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 _KEPT = 300
 _ENOUGH = 30
-# An autopilot's limit for the parameter.
-LARGEST_MS = 250.0
 _STEP_MS = 10.0
 # A difference below this is not worth a line.
 TOLERANCE_MS = 50.0
@@ -35,9 +34,12 @@ class LeastLatency:
         """The least, `None` until enough pictures came."""
         return min(self._ms) if len(self._ms) >= _ENOUGH else None
 
-    def to_set_ms(self, transit_ms: float = 0.0) -> float | None:
-        """What the parameter should be, in tens of milliseconds and within its range: the least, and the way."""
+    def to_set_ms(self, transit_ms: float = 0.0, held_ms: float = math.inf) -> float | None:
+        """What the parameter should be, in tens of milliseconds: the least, and the way; no more than is held."""
         least = self.ms
-        if least is None:
-            return None
-        return min(max(round((least + transit_ms) / _STEP_MS) * _STEP_MS, _STEP_MS), LARGEST_MS)
+        return None if least is None else advised_ms(least + transit_ms, held_ms)
+
+
+def advised_ms(late_ms: float, held_ms: float) -> float:
+    """The delay to set for positions that are so late, in tens of milliseconds, where the autopilot holds so much."""
+    return min(max(round(late_ms / _STEP_MS) * _STEP_MS, _STEP_MS), held_ms)

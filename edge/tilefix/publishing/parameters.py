@@ -21,6 +21,22 @@ _NO_DELAY_BEFORE = (4, 5, 2)
 # What ArduPilot assumes of a receiver over MAVLink whose delay parameter is 0.
 RECEIVER_DELAY_MS = 200.0
 _LOCAL = (Route.VISION, Route.ODOMETRY)
+# How late the EKFs take anything to be at most: their buffers are made at the start, for the delays known by then.
+_MOST_MS = {Route.GLOBAL_POSITION: 1000.0}
+_ARDUPILOT_MS, _PX4_LOCAL_MS = 250.0, 300.0
+# ArduPilot asks the first receiver alone: a u-blox without a delay of its own is late by the one, the barometer and the
+# compass by the other at least.
+_FIRST_MS, _LEAST_MS = 120.0, 60.0
+
+
+def held_ms(route: Route, kind: AutopilotKind | None, gps_id: int, first_delay_ms: float | None) -> float:
+    """How late a position may be for the autopilot's buffer to hold its instant. `first_delay_ms`: the delay parameter
+    of the first receiver, where it was told."""
+    if kind is AutopilotKind.PX4:
+        return _MOST_MS.get(route, _PX4_LOCAL_MS)
+    if route is not Route.GPS_INPUT or gps_id == 0:
+        return _ARDUPILOT_MS
+    return min(max(first_delay_ms or _FIRST_MS, _LEAST_MS), _ARDUPILOT_MS)
 
 
 def receiver_names(gps_id: int, what: str, version: tuple[int, int, int] | None) -> tuple[str, ...]:
@@ -46,6 +62,7 @@ def names(route: Route, settings: PublishSettings, autopilot: KnownAutopilot) ->
     wanted = list(delay_names(route, settings, autopilot))
     if route is Route.GPS_INPUT:
         wanted += receiver_names(settings.gps_id, "TYPE", autopilot.version)
+        wanted += () if settings.gps_id == 0 else receiver_names(0, "DELAY_MS", autopilot.version)
     elif route in _LOCAL and autopilot.kind is AutopilotKind.ARDUPILOT:
         wanted.append("VISO_TYPE")
         wanted += [f"EK3_SRC{number}_{axis}" for axis in ("POSXY", "YAW") for number in _SETS]

@@ -115,8 +115,8 @@ class Publisher:
         return now_ns + way_ns - round(self.delay_ms(vehicle) * 1e6)
 
     def delay_advice(self, vehicle: Vehicle, transit_ns: int = 0) -> str | None:
-        """What to set so that positions are dated as they come, when that differs from what is. Once, and again
-        when either has changed."""
+        """What to set so that positions are dated as they come, when that differs from what is; where it is as it
+        should be, whether they come later than the autopilot can hold. Once, and again when either has changed."""
         route = self.choice(vehicle).route
         if route is None:
             return None
@@ -125,11 +125,15 @@ class Publisher:
         if name is None:
             return None
         taken_ms = parameters.taken_delay_ms(route, self.settings, vehicle.autopilot)
-        configured_ms, best_ms = self.settings.delay_ms, self.latency.to_set_ms(transit_ns / 1e6)
+        held_ms = self._held_ms(route, vehicle)
+        configured_ms, best_ms = self.settings.delay_ms, self.latency.to_set_ms(transit_ns / 1e6, held_ms)
+        late_ms = (self.latency.ms or 0.0) + transit_ns / 1e6
         if configured_ms is not None and abs(configured_ms - taken_ms) >= 1.0:
             line, wanted_ms = f"delay_ms {configured_ms:g}, {name} means {taken_ms:g}", configured_ms
         elif configured_ms is None and best_ms is not None and abs(best_ms - taken_ms) > TOLERANCE_MS:
             line, wanted_ms = f"set {name} {best_ms:g}, now {taken_ms:g}", best_ms
+        elif late_ms > held_ms + TOLERANCE_MS:
+            line, wanted_ms = f"{late_ms:.0f} ms late, EKF holds {held_ms:g}: lower latency", late_ms
         else:
             return None
         told = self._advised
@@ -137,6 +141,11 @@ class Publisher:
             return None
         self._advised = (name, taken_ms, wanted_ms)
         return line
+
+    def _held_ms(self, route: Route, vehicle: Vehicle) -> float:
+        autopilot = vehicle.autopilot
+        first = autopilot.parameter(*parameters.receiver_names(0, "DELAY_MS", autopilot.version))
+        return parameters.held_ms(route, autopilot.kind, self.settings.gps_id, first)
 
     # What
 

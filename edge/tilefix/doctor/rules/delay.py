@@ -12,12 +12,11 @@ from tilefix.doctor.case import Case, Version
 from tilefix.doctor.rules.rule import Effect, Rule
 from tilefix.doctor.rules.wants import Want
 from tilefix.links.messages import AutopilotKind, Route
-from tilefix.publishing.latency import LARGEST_MS, TOLERANCE_MS
-from tilefix.publishing.parameters import RECEIVER_DELAY_MS
+from tilefix.publishing.latency import TOLERANCE_MS, advised_ms
+from tilefix.publishing.parameters import RECEIVER_DELAY_MS, held_ms, receiver_names
 
 _ARDUPILOT, _PX4 = AutopilotKind.ARDUPILOT, AutopilotKind.PX4
 _LOCAL = (Route.VISION, Route.ODOMETRY)
-_STEP_MS = 10.0
 _CONFIGURED = "[publish] delay_ms says otherwise: positions are wrong by the speed times the difference"
 _MEASURED = "not what pictures take at best: positions hold for an instant further from the picture than need be"
 
@@ -39,6 +38,40 @@ class _Delay:
 
 
 @dataclass(frozen=True)
+class _Unattainable:
+    """Nothing that could be set."""
+
+    def holds(self, value: float) -> bool:  # noqa: ARG002
+        return False
+
+    def mended(self, value: float) -> float | None:  # noqa: ARG002
+        return None
+
+
+def first_receiver_names(case: Case) -> tuple[str, ...]:
+    """The delay parameter by which ArduPilot sizes its buffer, where that counts for what is advised."""
+    if case.kind is not _ARDUPILOT or case.route is not Route.GPS_INPUT or case.gps_id == 0 or case.latency_ms is None:
+        return ()
+    return receiver_names(0, "DELAY_MS", case.version)
+
+
+def _held_ms(case: Case) -> float:
+    told = (case.parameters[name] for name in first_receiver_names(case) if name in case.parameters)
+    return held_ms(case.route, case.kind, case.gps_id, next(told, None))
+
+
+def _too_late(case: Case) -> bool:
+    return _measured(case) and (case.latency_ms or 0.0) > _held_ms(case) + TOLERANCE_MS
+
+
+def _why_too_late(case: Case) -> str:
+    return (
+        f"pictures take {case.latency_ms:.0f} ms at best, the estimator's buffer holds {_held_ms(case):.0f}: "
+        "no delay mends that, lower the latency (a smaller picture, a quicker engine or camera mode)"
+    )
+
+
+@dataclass(frozen=True)
 class _Parameter:
     """One delay parameter: `zero_means` what the autopilot takes a zero for."""
 
@@ -48,15 +81,14 @@ class _Parameter:
     since: Version = (0, 0, 0)
     before: Version = (999, 0, 0)
     zero_means: float = 0.0
-    longest_ms: float = LARGEST_MS
+    longest_ms: float = 250.0
 
     def as_configured(self, case: Case) -> Want:
         delay_ms = min(case.delay_ms or 0.0, self.longest_ms)
         return _Delay(delay_ms - 0.5, delay_ms + 0.5, delay_ms, self.zero_means)
 
     def as_measured(self, case: Case) -> Want:
-        best_ms = round((case.latency_ms or 0.0) / _STEP_MS) * _STEP_MS
-        best_ms = min(max(best_ms, _STEP_MS), LARGEST_MS)
+        best_ms = advised_ms(case.latency_ms or 0.0, _held_ms(case))
         return _Delay(best_ms - TOLERANCE_MS, best_ms + TOLERANCE_MS, best_ms, self.zero_means)
 
 
@@ -95,4 +127,17 @@ RULES = tuple(
     )
     for one in _PARAMETERS
     for advice in (False, True)
+) + tuple(
+    Rule(
+        one.name,
+        _Unattainable(),
+        _why_too_late,
+        one.kind,
+        one.routes,
+        since=one.since,
+        before=one.before,
+        when=_too_late,
+        advice=True,
+    )
+    for one in _PARAMETERS
 )

@@ -31,14 +31,14 @@ def _always(_: Case) -> bool:
 class Rule:
     """`parameter` may hold places of `Case.places`, such as GPS{receiver}_TYPE.
 
-    `want`: the demand, or a function that makes it of the case. `since`, `before`: of the firmware's versions.
-    `when`: further conditions. `advice`: worth a look, but right without. `essential`: a firmware without it cannot do
-    the route at all.
+    `want`, `why`: the demand and its reason, or functions that make them of the case. `since`, `before`: of the
+    firmware's versions. `when`: further conditions. `advice`: worth a look, but right without. `essential`: a firmware
+    without it cannot do the route at all.
     """
 
     parameter: str
     want: Want | Callable[[Case], Want]
-    why: str
+    why: str | Callable[[Case], str]
     kind: AutopilotKind = AutopilotKind.ARDUPILOT
     routes: tuple[Route, ...] = tuple(Route)
     airframes: tuple[Airframe, ...] = tuple(Airframe)
@@ -67,3 +67,7 @@ class Rule:
     def demand(self, case: Case) -> Want:
         """What it has to be on that vehicle."""
         return self.want(case) if callable(self.want) else self.want
+
+    def reason(self, case: Case) -> str:
+        """Why, on that vehicle."""
+        return self.why(case) if callable(self.why) else self.why
