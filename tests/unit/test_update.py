@@ -279,7 +279,7 @@ def test_a_guard_that_cannot_write_lets_the_service_start(
 
 
 @pytest.mark.parametrize("inner", ["maps", "maps/site", "maps/site/versions"])
-@pytest.mark.parametrize("kind", ["link", "owner"])
+@pytest.mark.parametrize("kind", ["link", "mode", "owner"])
 def test_an_update_removes_and_writes_nothing_where_others_may_write(
     tmp_path: Path, maps: tuple[Path, Path], inner: str, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -289,6 +289,8 @@ def test_an_update_removes_and_writes_nothing_where_others_may_write(
         elsewhere = tmp_path / "elsewhere"
         folder.rename(elsewhere)
         folder.symlink_to(elsewhere)
+    elif kind == "mode":
+        folder.chmod(0o777)
     elif os.geteuid() == 0:
         os.chown(folder, 65534, 65534)
     else:

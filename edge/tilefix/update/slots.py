@@ -70,14 +70,15 @@ class Slot:
 
     def _must_be_roots(self) -> None:
         """Raises `UpdateError` unless the slot, its versions and the two folders above are folders of root's (or of who
-        runs this). In such a one nobody else can put a link between this look and what is written or removed."""
+        runs this), and only theirs to write. In such a one nobody else can put a link between this look and what is
+        written or removed."""
         folder = self.folder.absolute()
         for place in (folder.parent.parent, folder.parent, folder, folder / "versions"):
             try:
                 found = place.lstat()
             except FileNotFoundError:
                 continue
-            if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (0, os.geteuid()):
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (0, os.geteuid()) or _others_write(found):
                 raise UpdateError("is no folder of root's", where=place, mend="look at it; provision.sh sets it right")
 
     def finish(self, version: str) -> None:
@@ -125,3 +126,9 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _others_write(found: os.stat_result) -> bool:
+    """True for a folder in which another user may put something."""
+    by_group = bool(found.st_mode & stat.S_IWGRP) and found.st_gid not in (0, os.getegid())
+    return by_group or bool(found.st_mode & stat.S_IWOTH)
