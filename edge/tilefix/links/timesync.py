@@ -51,12 +51,14 @@ class BootTime:
 
     def __init__(self) -> None:
         self._round_trips: deque[_RoundTrip] = deque(maxlen=ROUND_TRIPS_KEPT)
+        self._shortest: _RoundTrip | None = None  # of those kept, the newest of equals
         self._arrivals: deque[int] = deque(maxlen=ARRIVALS_KEPT)
         self._latest_boot_ns: int | None = None
 
     def reset(self) -> None:
         """Forgets everything: the autopilot rebooted."""
         self._round_trips.clear()
+        self._shortest = None
         self._arrivals.clear()
         self._latest_boot_ns = None
 
@@ -78,10 +80,8 @@ class BootTime:
         if not all(one.agrees(new) for one in self._round_trips):
             self._round_trips.clear()
         self._round_trips.append(new)
-
-    @property
-    def _shortest(self) -> _RoundTrip | None:
-        return min(self._round_trips, key=lambda one: (one.took_ns, -one.arrived_ns), default=None)
+        # Kept, for it is asked for with every message.
+        self._shortest = min(self._round_trips, key=lambda one: (one.took_ns, -one.arrived_ns))
 
     @property
     def transit_ns(self) -> int:
