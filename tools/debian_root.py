@@ -34,7 +34,8 @@ def copy_root(root: Path, work: Path) -> Path:
     if work.exists() and not mark.exists():
         raise TilefixError("is no copy of a root made here", where=work, mend="give --work a folder that is not there")
     mark.touch()
-    shutil.rmtree(work, ignore_errors=True)
+    if work.exists():
+        shutil.rmtree(work)  # what was left of it would get the copy inside
     subprocess.run(["cp", "-a", str(root), str(work)], check=True)
     return work
 

@@ -223,7 +223,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write(text)
         if args.json:
             write_results(args.json.parent, {args.json.name: text})
-    except TilefixError as error:
+    except (TilefixError, OSError, subprocess.CalledProcessError) as error:
         sys.stderr.write(f"prove_deploy: {error}\n")
         return 2
     return 0

@@ -13,6 +13,7 @@ import argparse
 import json
 import re
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -296,7 +297,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write(text)
         if args.json:
             write_results(args.json.parent, {args.json.name: text})
-    except TilefixError as error:
+    except (TilefixError, OSError, subprocess.CalledProcessError) as error:
         sys.stderr.write(f"prove_service: {error}\n")
         return 2
     finally:

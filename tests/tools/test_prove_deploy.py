@@ -76,6 +76,19 @@ def test_what_is_no_root_of_debian_is_refused_in_one_line(tmp_path: Path, capsys
     assert (tmp_path / "work").exists()
 
 
+def test_a_bundle_that_is_missing_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("etc", "root"):
+        (tmp_path / "debian" / name).mkdir(parents=True)
+    (tmp_path / "debian/etc/debian_version").write_text("12")
+    (tmp_path / "release.pub").touch()
+    words = ["--root", str(tmp_path / "debian"), "--bundle", str(tmp_path / "none"), "--next-bundle", "b"]
+    words += ["--key", str(tmp_path / "release.pub"), "--work", str(tmp_path / "work")]
+    assert load_tool("prove_deploy").main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("prove_deploy: ")
+    assert len(error.splitlines()) == 1
+
+
 def test_answers_agree_by_kind_and_reason_and_lie_so_far_apart() -> None:
     agree = load_tool("prove_deploy").agree
     # 1e-8 degrees of latitude are 1.1 mm.
