@@ -73,6 +73,21 @@ def test_a_velocity_measured_as_a_lean_ends_states_what_the_lean_does_to_it(pack
         assert last.velocity_covariance.sigma_major < 4.0
 
 
+def test_a_camera_that_looks_ahead_leans_no_longer_than_its_vehicle(package) -> None:
+    ahead = Mount(0.0, 27.0, 0.0)
+    localizer = Localizer(package, TileIndex.open(package), ThumbnailEmbedder(), CAMERA, ahead)
+    localizer.hint(*package.frame.to_geodetic(*place(0)), 5.0)
+    sigma_mps = []
+    for k, lean_deg in enumerate((0.0,) * 10 + (26.0, 26.0) + (0.0,) * 8):
+        image = render_view(package.imagery, package.grid, CAMERA, ahead, *place(k), AGL_M, lean_deg, 0.0, 90.0)
+        at_ns = (k + 1) * STEP_NS
+        answer = localizer.process(Frame(image, at_ns, k), VehicleState(at_ns, lean_deg, 0.0, 90.0, AGL_M))
+        covariance = None if isinstance(answer, NoFix) else answer.velocity_covariance
+        sigma_mps.append(math.inf if covariance is None else covariance.sigma_major)
+    assert sigma_mps[11] > 2.0
+    assert sigma_mps[-1] < 0.6
+
+
 def looks(package: MapPackage, *leans_deg: float) -> list[Look]:
     looker = Looker(package, CAMERA, Mount(), replace(LocalizerSettings(), max_tilt_deg=50.0))
     seen = []

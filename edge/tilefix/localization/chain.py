@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from tilefix.camera import Mount, camera_to_ned
 from tilefix.localization.gates import lean_mps2, leaning_mps2
 from tilefix.localization.look import Look
 from tilefix.localization.motion import Motion, Placed, motion_between
@@ -30,8 +31,9 @@ class Chain:
     do, so that something else came into view; its owner mends it by a match. `new_ground`: share of the view that came
     in since its owner last took it, at most 1."""
 
-    def __init__(self, settings: LocalizerSettings) -> None:
+    def __init__(self, settings: LocalizerSettings, mount: Mount) -> None:
         self._settings = settings
+        self._level_upright = float(camera_to_ned(0.0, 0.0, 0.0, mount)[2, 2])
         self.odometry = Odometry(settings.acceleration_mps2)
         self.at_ns: int | None = None
         self.moved_ns = 0
@@ -90,7 +92,7 @@ class Chain:
         throw it by until the vehicle is level and calm. One that contradicts the velocity may as well be thrown.
         """
         thrown = thrown_m(before, seen, max(self._rates_rps))
-        calm = thrown <= math.sqrt(2.0) * LEANED_RATIO * seen.attitude_sigma_m
+        calm = thrown * self._level_upright**2 <= math.sqrt(2.0) * LEANED_RATIO * seen.attitude_sigma_m
         self._leaned = self._leaned and not calm
         at = motion.east_m, motion.north_m, seconds, seen.attitude_sigma_m
         if not self._leaned and self.odometry.believes(*at, motion.sigma_m):

@@ -80,7 +80,7 @@ class Localizer:
         self._acquisition = Acquisition(package, index, embedder, self._belief, self._settings)
         self._follower = Follower(self._settings, self._belief.cell_m)
         self._fix_sigma_m = fix_max_sigma_m(gsd)
-        self._chain = Chain(self._settings)
+        self._chain = Chain(self._settings, mount)
         self._odometry = self._chain.odometry
         self._offset: MapOffset | None = None
         self._lost: MapOffset | None = None  # the place last given up: motion still says where that would be

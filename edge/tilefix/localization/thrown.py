@@ -13,7 +13,7 @@ from tilefix.localization.look import Look
 from tilefix.types import VehicleState
 
 STAMP_SIGMA_S = 0.01  # between the stamps of a picture and of its attitude: rolling shutter, links, interpolation
-# Attitude errors that throw a picture this much further than those of a level camera are what leaning does to it.
+# Attitude errors that throw a picture this much further than those of a level vehicle are what leaning does to it.
 LEANED_RATIO = 1.2
 
 
