@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilefix.camera import CameraModel, Mount, camera_to_ned, ground_to_pixel
+from tilefix.camera import CameraModel, Mount, camera_to_ned, ground_to_pixel, rotation_deg
 from tilefix.geodesy import Grid
 from tilefix.simulation.camera import render_view
 from tilefix.simulation.estimator import Estimator
+from tilefix.simulation.leaning import CorrectedLean
 from tilefix.simulation.noise import Warp, rng_for, value_noise
 from tilefix.simulation.partition import densify, oriented_box, partition, polygon_area, shrink
-from tilefix.simulation.vehicle import wander
+from tilefix.simulation.vehicle import Motion, wander
 
 SEEDS = st.integers(0, 2**31)
 SQUARE = np.array([[0.0, 0.0], [500.0, 0.0], [500.0, 400.0], [0.0, 400.0]])
@@ -126,3 +127,16 @@ def test_a_jump_fails_the_estimators_gate_until_it_is_reset_there(east_m: float,
     assert estimator.position == pytest.approx((east_m, north_m))
     assert estimator.sigma_m == pytest.approx(2.0)
     assert estimator.position_ratio((east_m, north_m), 2.0, 0.0, 5.0) < 1.0
+
+
+@given(st.floats(-180.0, 180.0), st.floats(-1.0, 1.0), st.floats(-1.0, 1.0))
+def test_an_attitude_leans_the_way_its_velocity_was_corrected(
+    yaw_deg: float, east_mps: float, north_mps: float
+) -> None:
+    lean = CorrectedLean(2.0)
+    lean.corrected((8.0, 3.0), (8.0 + east_mps, 3.0 + north_mps))
+    roll_deg, pitch_deg = lean.roll_pitch_deg(Motion(*([0.0] * 9), yaw_deg))
+    # Thrust is against the body's down axis.
+    north, east = -rotation_deg(roll_deg, pitch_deg, yaw_deg)[:2, 2]
+    assert (east, north) == pytest.approx((math.radians(2.0 * east_mps), math.radians(2.0 * north_mps)), abs=3e-4)
+    assert lean.push_mps2 == pytest.approx((9.81 * east, 9.81 * north), abs=4e-3)
