@@ -10,7 +10,7 @@ import pytest
 from tilefix.handover.machine import Feed
 from tilefix.links.messages import AutopilotTime, GnssReceiver, Pressure, Severity
 from tilefix.links.vehicle import Vehicle
-from tilefix.publishing.publisher import Decision, Publisher
+from tilefix.publishing.publisher import STOPPED, Decision, Publisher
 from tilefix.publishing.settings import PublishSettings
 from tilefix.types import Covariance, Fix, FixKind, NoFix, Reason
 
@@ -204,6 +204,13 @@ def test_reasons_that_take_turns_are_told_once_in_half_a_minute() -> None:
     # After a position a loss is news, whatever was told before.
     assert publisher.text(Decision(None, None), 41 * S) is not None
     assert publisher.text(reasons[1], 43 * S) == (Severity.WARNING, "tilefix: out of scale")
+
+
+def test_what_an_operator_does_is_told_each_time() -> None:
+    publisher = Publisher()
+    decisions = [Decision(None, STOPPED), Decision(None, "no height")]
+    lines = [publisher.text(decisions[second % 2], second * S) for second in range(6)]
+    assert [line[1] for line in lines if line is not None] == ["tilefix: stopped by command", "tilefix: no height"] * 3
 
 
 @pytest.mark.parametrize("reason", Reason)

@@ -32,7 +32,8 @@ _AGAIN_NS = 30_000_000_000
 _TEXT_CHARS = 50
 _PENDING_NS = 4_000_000_000
 _PREFIX = "tilefix: "
-_HELD_BACK = "vision held back by the operator"
+_HELD_BACK, STOPPED = "vision held back by the operator", "stopped by command"
+_BY_OPERATOR = (_HELD_BACK, STOPPED)
 # What an autopilot has to see before it arms; the others take a position when there is one.
 _MIRRORED = (Route.GPS_INPUT, Route.VISION, Route.ODOMETRY)
 
@@ -71,7 +72,7 @@ class Publisher:
         self._advised: tuple[str, float, float] | None = None
         self._told: str | None = None
         self._told_ns: int | None = None
-        self._reasons_told: dict[str, int] = {}  # since there was a position last
+        self._reasons_told: dict[str, int] = {}  # since there was a position, or an order, last
 
     # What the autopilot is, and what it has to be asked
 
@@ -228,7 +229,8 @@ class Publisher:
 
     def text(self, decision: Decision, now_ns: int) -> tuple[Severity, str] | None:
         """The line for the pilot when the state changed, at most one a second; a change that came too soon is told
-        when its second is over, if it still holds. Of reasons that take turns none is told again for a while."""
+        when its second is over, if it still holds. Of reasons that take turns none is told again for a while, but what
+        an operator does is told each time, and so is what follows."""
         if decision.mirrored:
             severity, line = Severity.INFO, _PREFIX + "repeating GNSS"
         elif decision.refusal is None:
@@ -238,7 +240,7 @@ class Publisher:
         line = line[:_TEXT_CHARS]
         if line == self._told or (self._told_ns is not None and now_ns - self._told_ns < _TEXT_EVERY_NS):
             return None
-        if decision.refusal is None or decision.mirrored:
+        if decision.refusal is None or decision.mirrored or decision.refusal in _BY_OPERATOR:
             self._reasons_told.clear()
         elif now_ns - self._reasons_told.get(line, now_ns - _AGAIN_NS) < _AGAIN_NS:
             return None

@@ -19,7 +19,7 @@ from tilefix.links.messages import HealthState, Order
 from tilefix.links.vehicle import Vehicle
 from tilefix.localization.drift import MatchDrift
 from tilefix.ports import AutopilotLink, Clock, FrameSource
-from tilefix.publishing.publisher import Decision, Publisher
+from tilefix.publishing.publisher import STOPPED, Decision, Publisher
 from tilefix.publishing.sender import Sender
 from tilefix.service.forecast import Forecast
 from tilefix.service.health import Health
@@ -187,7 +187,7 @@ class Daemon:
             if self._may_publish:
                 decision = self._publisher.decide(estimate, self._vehicle, instant_ns, feeds)
             else:
-                decision = Decision(None, "stopped by command")
+                decision = Decision(None, STOPPED)
             self._sigma_m = estimate.sigma_m if isinstance(estimate, Fix) else None
             exposed_ns = self._forecasts[-1].begins_ns if self._forecasts else None
         self.health.sent = self._sender.send(decision, now_ns, exposed_ns)
