@@ -33,7 +33,7 @@ PATCH_M, STRIDE_M = 120.0, 40.0
 WIDTH_PX, HEIGHT_PX, HFOV_DEG = 640, 480, 70.0
 HOME_AMSL_M = 120.0
 _TOOLS = Path(__file__).resolve().parent
-_RUN = "from tilefix.cli import main; raise SystemExit(main())"
+_RUN = "from tilefix.cli import entry; raise SystemExit(entry())"
 
 
 @dataclass(frozen=True)

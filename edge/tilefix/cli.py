@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
+import os
 import sys
+import threading
 from collections.abc import Sequence
 
 from tilefix import __version__
@@ -46,3 +49,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_status
     except KeyboardInterrupt:
         return 130
+
+
+def entry() -> int:
+    """The console script: `main`, and an end also while a library still holds a thread (a frame is being looked at):
+    the interpreter's own end would abort that thread, and the process with it."""
+    status = main()
+    if any(thread.daemon for thread in threading.enumerate()):
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status

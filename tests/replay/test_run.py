@@ -135,12 +135,29 @@ def _config(scene: Scene, port: int, more: str = "") -> Path:
     return path
 
 
-def _start(config: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tilefix.cli", "run", "--config", str(config), *more]
-    code = "import sys; from tilefix.cli import main; sys.exit(main(sys.argv[1:]))"
+# A frame that takes a minute, in a library that does not hold the interpreter's lock.
+SLOW = """
+import sys, time, cv2, numpy
+from tilefix.localization.localizer import Localizer
+field = numpy.ones((2000, 2000), numpy.float32)
+def process(*_):
+    print("looking", file=sys.stderr, flush=True)
+    until = time.monotonic() + 60.0
+    while time.monotonic() < until:
+        cv2.dft(field)
+Localizer.process = process
+"""
+
+
+def _start(config: Path, *more: str, before: str = "") -> subprocess.Popen[str]:
+    """The program as its console script starts it."""
+    code = f"{before}\nimport sys\nfrom tilefix.cli import entry\nsys.exit(entry())"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, "-c", code, *command[3:]], stderr=subprocess.PIPE, text=True, env=environment
+        [sys.executable, "-c", code, "run", "--config", str(config), *more],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
     )
 
 
@@ -187,6 +204,22 @@ def test_a_flight_is_published_recorded_and_ended_by_sigterm(scene: Scene, tmp_p
     assert state.agl_m == pytest.approx(AGL_M, abs=2.0)
     assert (state.roll_deg, state.yaw_deg) == (pytest.approx(0.0), pytest.approx(0.0))
     assert sum(1 for _ in flight.frames()) == len(flight.rows)
+
+
+def test_a_frame_that_takes_long_neither_delays_nor_spoils_the_end(scene: Scene) -> None:
+    port = _free_port()
+    process = _start(_config(scene, port), before=SLOW)
+    pilot = Pilot(port, gnss_s=60.0)
+    try:
+        assert process.stderr is not None
+        assert any("looking" in line for line in process.stderr)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30.0)
+    finally:
+        pilot.close()
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, errors
 
 
 def test_a_silent_autopilot_stops_the_positions_and_its_return_brings_them_back(scene: Scene) -> None:

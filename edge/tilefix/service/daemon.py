@@ -337,8 +337,9 @@ class Daemon:
             if stop.wait(_ATTITUDE_WAIT_S):
                 return
 
-    def run(self, stop: threading.Event) -> None:
-        """Flies until `stop` is set or the frames are exhausted, then releases camera and link."""
+    def run(self, stop: threading.Event) -> bool:
+        """Flies until `stop` is set or the frames are exhausted, then releases camera and link. False when a frame is
+        still being looked at: that is not waited for."""
         worker = threading.Thread(target=self._work, args=(stop,), name="worker", daemon=True)
         worker.start()
         report_ns = self._clock.now_ns() + _REPORT_NS
@@ -366,6 +367,7 @@ class Daemon:
             self._saying.ask(self._handover.release())
             self._link.close()
             self.log_timing()
+        return not worker.is_alive()
 
     def log_timing(self) -> None:
         """Writes one line per stage to the log."""

@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import threading
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from tilefix.errors import EngineError, TilefixError
@@ -19,6 +19,7 @@ from tilefix.timing import MonotonicClock
 from tilefix.update.trial import prove
 
 _logger = logging.getLogger(__name__)
+_kept: list[ExitStack] = []
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +46,8 @@ def _fly(args: argparse.Namespace) -> int:
     config = load_config(args.config)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("faiss").setLevel(logging.WARNING)  # it tells which of its builds it could not load
-    with open_localizer(config) as localizer:
+    with ExitStack() as stack:
+        localizer = stack.enter_context(open_localizer(config))
         warnings = map_warnings(config, datetime.datetime.now(datetime.timezone.utc).date())
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -57,7 +59,10 @@ def _fly(args: argparse.Namespace) -> int:
                 config, localizer, MonotonicClock(), record=record, warnings=warnings, supervisor=supervisor
             ) as daemon,
         ):
-            daemon.run(stop)
+            ended = daemon.run(stop)
+        if not ended:
+            # What the frame is being looked at with stays open until the process ends.
+            _kept.append(stack.pop_all())
     return 0
 
 
