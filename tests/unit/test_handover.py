@@ -422,3 +422,33 @@ def test_gnss_that_is_neither_agreed_with_nor_contradicted_is_not_handed_back_to
         assert machine.state is State.DENIED
     machine.step(Sight(90 * S, Condition.GOOD, compared=True, contradicts=True))
     assert (machine.state, machine.cause) == (State.SHADOW, "GNSS good, vision in doubt")
+
+
+def _returning_from_spoofing() -> Flight:
+    flight = _forcing()
+    flight.fly(15.0, offset_m=60.0)
+    assert flight.handover.state is State.SPOOFED
+    while flight.handover.state is not State.RETURNING:
+        flight.fly(0.05)
+        assert flight.now_s < 200.0
+    return flight
+
+
+def test_vision_that_ends_after_gnss_agreed_with_it_hands_back_before_the_autopilot_gives_up() -> None:
+    flight = _returning_from_spoofing()
+    flight.fly(12.0)
+    assert flight.handover.state is State.RETURNING
+    flight.fly(3.0, vision=False)
+    assert (flight.handover.state, flight.handover.cause) == (State.SHADOW, "GNSS agreed until vision ended")
+    assert flight.turns[-1].feeds == (Feed.MIRROR, Feed.VISION)
+
+
+def test_vision_that_ends_before_gnss_agreed_with_it_for_long_hands_nothing_back() -> None:
+    machine = Machine()
+    for second, spoofed in ((0, False), (1, True)):
+        machine.step(Sight(second * S, Condition.GOOD, spoofed, spoofed, 0.0, compared=True, steady=True))
+    machine.step(Sight(2 * S, Condition.GOOD, agrees_s=1.0, compared=True, steady=True))
+    assert machine.state is State.RETURNING
+    for second in range(3, 90):
+        machine.step(Sight(second * S, Condition.GOOD, agrees_s=9.0 if second < 10 else 0.0, compared=second < 10))
+        assert machine.state is State.RETURNING

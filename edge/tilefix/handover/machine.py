@@ -71,6 +71,7 @@ class Machine:
         self.since_ns: int | None = None
         self._begun_ns: int | None = None
         self._returns_from = State.DENIED
+        self._agreed_s = 0.0  # at most, while returning
         self._good_since_ns: int | None = None
         self._had_good = False
 
@@ -103,7 +104,7 @@ class Machine:
         if state is self.state and (cause == self.cause or cause != Condition.JAMMED.value):
             return False
         if state is State.RETURNING:
-            self._returns_from = self.state
+            self._returns_from, self._agreed_s = self.state, 0.0
         self.state, self.cause, self.since_ns = state, cause, sight.now_ns
         return True
 
@@ -175,6 +176,10 @@ class Machine:
         needed_s = settings.return_s if after_denial else settings.return_spoofed_s
         if good_s >= needed_s and sight.agrees_s >= needed_s:
             return State.SHADOW, "GNSS agrees with vision"
+        # Vision often ends while it returns: the aircraft lands. What it agreed with is better than nothing.
+        self._agreed_s = max(self._agreed_s, sight.agrees_s)
+        if not sight.compared and min(good_s, self._agreed_s) >= settings.return_s:
+            return State.SHADOW, "GNSS agreed until vision ended"
         if after_denial and not sight.compared and good_s >= settings.return_spoofed_s:
             return State.SHADOW, "GNSS good, no vision to compare"
         return State.RETURNING, self.cause

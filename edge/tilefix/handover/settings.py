@@ -17,7 +17,8 @@ class HandoverSettings:
     `jump_m`: that its position jumps against its own velocity; it is then not believed for `distrust_s`.
     `gnss_delay_ms`: age of a receiver's position when it is heard. `window_s`, `min_window_s`: over which vision is
     scored, and the least for a verdict. `return_s`: of good GNSS that agrees with vision until it is handed back;
-    `return_spoofed_s`: the same after spoofing, and where no vision is at hand to compare it with.
+    `return_spoofed_s`: the same after spoofing, and where no vision is at hand to compare it with; after spoofing
+    `return_s` is enough once vision ends.
     `on_spoofing`: `force` makes the autopilot use vision (its settings are put back afterwards), `announce` only tells
     the pilot, unless he orders vision. `veto_channel`: RC channel that holds vision back while high (0: none).
     """
