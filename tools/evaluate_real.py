@@ -43,7 +43,9 @@ FLIGHTS: dict[str, Callable[[Path, Path], Path]] = {
     "brighton_120m": lambda data, folder: prepare_elsewhere(data, "brighton_beach", folder, 120.0),
     "lewis_100m": lambda data, folder: prepare_elsewhere(data, "lewis_oblique", folder, 100.0),
 }
-PARTS = ("nust", "planted", "negative", "naip", "registration")
+PARTS = ("nust", "planted", "negative", "naip", "ages", "registration")
+# Flown over, map of, 1, 1, 2, 5, 9 and 11 years older: ages that pairs of the four years do not have.
+AGE_PAIRS = ((2017, 2016), (2020, 2019), (2016, 2014), (2019, 2014), (2019, 2010), (2020, 2009))
 # Errors planted into the log of the real flight: degrees added to the heading, factor of the height.
 PLANTED = {
     "nust_heading_plus_10": (10.0, 1.0),
@@ -146,6 +148,12 @@ class Evaluation:
         p50, p99 = (sorted(getattr(row, key) for row in rows) for key in ("latency_p50_ms", "latency_p99_ms"))
         yield Row("naip", "all years", "all other years", "none", score(everything), p50[len(p50) // 2], p99[-1])
 
+    def ages(self) -> Iterator[Row]:
+        """Flights over maps of ages that pairs of the four years do not have."""
+        for flown, mapped in AGE_PAIRS:
+            naip_flight(self.map(f"map_naip_{flown}"), flown, self.out / f"naip_{flown}")
+            yield self.replay("ages", f"naip_{flown}", f"map_naip_{mapped}", "none")[0]
+
     def registration(self) -> dict[str, list[dict[str, object]]]:
         """Ways to register one frame, on the real flight and on two years six apart."""
         prepare_nust(self.data, self.out / "nust")
@@ -185,7 +193,7 @@ def evaluate(evaluation: Evaluation, parts: Sequence[str]) -> None:
     state = {"model": {"name": model.name, "sha256": model.sha256}, "settings": asdict(LocalizerSettings())}
     earlier = _earlier(evaluation.out / "results.json", state)
     rows: list[Row] = []
-    for part in ("nust", "planted", "negative", "naip"):
+    for part in PARTS[:-1]:
         if part in parts:
             rows += getattr(evaluation, part)()
         else:
