@@ -98,7 +98,7 @@ def test_px4_carries_on_by_the_input_of_its_version(
     flight = _flight("auto", parameters, kind=AutopilotKind.PX4, version=version)
     flight.fly(15.0)
     _deny(flight)
-    flight.fly(5.0)
+    flight.fly(9.0)  # for seven seconds only the changes of local positions count
     assert flight.fly(15.0) < 1.0
 
 
@@ -129,11 +129,9 @@ def test_px4_fuses_a_velocity_only_where_that_is_switched_on(control: float, dra
     flight = _flight("odometry", {"EKF2_EV_CTRL": control, "EKF2_EV_DELAY": 100.0}, **PX4_WITH_ODOMETRY)
     flight.fly(15.0)
     core = flight.autopilot.flight
-    assert core.nav.clock_offset_s is not None
     east_m, north_m = core.estimator.position
     east_mps, north_mps = core.estimator.velocity
-    stamp_s = core.now_s - core.nav.clock_offset_s + 0.1
-    given = LocalPosition(stamp_s, north_m, east_m, 0.0, (4.0, 4.0, 4.0), velocity=(east_mps + 0.4, north_mps))
+    given = LocalPosition(core.now_s, north_m, east_m, 0.0, (4.0, 4.0, 4.0), velocity=(east_mps + 0.4, north_mps))
     assert core.take_local(replace(given, velocity_variances=(0.01, 0.01, 0.01))) is Verdict.FUSED
     assert (core.estimator.velocity[0] - east_mps > 0.03) is drawn
 

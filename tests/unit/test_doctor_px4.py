@@ -87,7 +87,7 @@ def test_px4s_source_for_positions_of_a_map_is_set_up(monkeypatch: pytest.Monkey
     autopilot = Px4((1, 18, 0))
     found, lines = _doctor(autopilot, monkeypatch)
     assert found.route is Route.GLOBAL_POSITION
-    assert "      param set EKF2_AGP0_ID 1" in lines
+    assert "      param set EKF2_AGP0_ID 1        # counts after a reboot" in lines
     assert [one.name for one in found.written] == ["EKF2_AGP0_ID", "EKF2_AGP0_CTRL"]
     assert found.status == 0
     assert (autopilot.table.stored("EKF2_AGP0_ID"), autopilot.table.stored("EKF2_AGP0_CTRL")) == (1.0, 1.0)

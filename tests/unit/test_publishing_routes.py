@@ -322,7 +322,7 @@ def test_late_pictures_are_advised_no_more_than_the_buffer_holds() -> None:
         ("gps_input", AutopilotKind.ARDUPILOT, 0, 250.0),
         ("vision", AutopilotKind.ARDUPILOT, 1, 250.0),
         ("odometry", AutopilotKind.PX4, 1, 300.0),
-        ("global_position", AutopilotKind.PX4, 1, 1000.0),
+        ("global_position", AutopilotKind.PX4, 1, 200.0),
     ],
 )
 def test_what_each_buffer_holds(route: str, who: AutopilotKind, gps_id: int, held_ms: float) -> None:

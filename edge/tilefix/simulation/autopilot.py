@@ -12,6 +12,7 @@ from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
 from tilefix.geodesy import LocalFrame
 from tilefix.links.messages import AutopilotKind
+from tilefix.simulation.acceptance.companionclock import CompanionClock
 from tilefix.simulation.flying import TICK_NS, AutopilotSettings, Flying
 from tilefix.simulation.orders import Orders
 from tilefix.simulation.parameters import Answer
@@ -20,8 +21,7 @@ from tilefix.simulation.uplink import LOCAL_POSITIONS, global_position, gps_inpu
 from tilefix.simulation.vehicle import Course, SimulatedVehicle
 
 _BOOTS_NS = 2_000_000_000
-_TIMESYNC_TICKS = 100
-_ROUND_TRIP_NS = 500_000_000
+_TIMESYNC_TICKS = 10
 
 
 class SimulatedAutopilot:
@@ -56,6 +56,7 @@ class SimulatedAutopilot:
         self._sender = mavlink.MAVLink(None, srcSystem=self.settings.system_id, srcComponent=1)
         self._parser = mavlink.MAVLink(None)
         self._parser.robust_parsing = True
+        self._companion = CompanionClock()
         self._outbox: list[bytes] = []
         self._usual_streams()
 
@@ -104,6 +105,7 @@ class SimulatedAutopilot:
         self._told, self._restarts = 0, False
         self._boot_ns, self._booted_ns = 0, self.now_ns
         self._silent_until_ns = self.now_ns + _BOOTS_NS
+        self._companion = CompanionClock()
         self._usual_streams()
 
     def restart_soon(self) -> None:
@@ -131,7 +133,7 @@ class SimulatedAutopilot:
         elif kind in LOCAL_POSITIONS:
             px4 = self.settings.firmware.kind is AutopilotKind.PX4
             self.flight.take_local(local_position(message, self.flight.sensed_attitude_deg() if px4 else None))
-        elif kind == "GLOBAL_POSITION_SENSOR" and message.target_system in (0, self.settings.system_id):
+        elif kind == "GLOBAL_POSITION_SENSOR":
             self.flight.take_global(global_position(message))
         elif kind == "TIMESYNC":
             self._timesync(message, now_ns)
@@ -144,10 +146,11 @@ class SimulatedAutopilot:
         """Answers a question; an answer to its own tells what the companion's clock is."""
         if message.tc1 == 0:
             self._send(mavlink.MAVLink_timesync_message(self.boot_ns(now_ns), message.ts1))
-        elif 0 <= self.boot_ns(now_ns) - message.ts1 < _ROUND_TRIP_NS:
-            # Half of the way there and back, from the clock that its stamps are mapped to.
-            middle_ns = now_ns - (self.boot_ns(now_ns) - message.ts1) / 2
-            self.flight.nav.clock_offset_s = (middle_ns - self.flight.start_ns - message.tc1) / 1e9
+        else:
+            # The flight's time began when the boot clock showed this.
+            began_ns = self.boot_ns(now_ns) - (now_ns - self.flight.start_ns)
+            self._companion.answered(message.ts1 - began_ns, message.tc1, now_ns - self.flight.start_ns)
+            self.flight.nav.clock_offset_s = self._companion.offset_s
 
     def _obey(self, kind: str, message: Any) -> None:
         table = self.flight.parameters

@@ -38,6 +38,11 @@ class Estimator:
         """(east_mps, north_mps)."""
         return float(self._state[1, 0]), float(self._state[1, 1])
 
+    def position_ago(self, age_s: float) -> Pair:
+        """(east_m, north_m) as they are believed of `age_s` ago."""
+        east_m, north_m = self._at(age_s)[0]
+        return float(east_m), float(north_m)
+
     @property
     def sigma_m(self) -> float:
         """One sigma of the position, one axis."""

@@ -23,9 +23,11 @@ AT_BOOT = (
     "GPS_DELAY_MS",
     "GPS1_DELAY_MS",
     "GPS2_DELAY_MS",
+    *(f"EKF2_AGP{slot}_ID" for slot in range(4)),
     "EKF2_AGP0_DELAY",
     "EKF2_AGP_DELAY",
     "EKF2_EV_DELAY",
+    "EKF2_DELAY_MAX",
 )
 # While the parameter is zero, others of its group are left out of the list, though they are there when asked for.
 HIDING = {"GPS1_": "GPS1_TYPE", "GPS2_": "GPS2_TYPE", "VISO_": "VISO_TYPE", "EK3_": "EK3_ENABLE"}
@@ -116,6 +118,7 @@ _IDS_FROM_4_7: dict[str, Entry] = {
 }
 
 _PX4: dict[str, Entry] = {
+    "EKF2_DELAY_MAX": (_REAL, 200.0),
     "EKF2_EN": (_INT32, 1),
     "EKF2_EV_CTRL": (_INT32, 0),
     "EKF2_EV_DELAY": (_REAL, 0.0),
@@ -124,6 +127,7 @@ _PX4: dict[str, Entry] = {
     "EKF2_EVP_GATE": (_REAL, 5.0),
     "EKF2_EVP_NOISE": (_REAL, 0.1),
     "EKF2_GPS_CTRL": (_INT32, 7),
+    "EKF2_GPS_P_NOISE": (_REAL, 0.5),
     "EKF2_HGT_REF": (_INT32, 1),
     "MAV_SYS_ID": (_INT32, 1),
 }

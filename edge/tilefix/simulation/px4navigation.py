@@ -3,7 +3,8 @@
 Its own receiver and every slot for global positions are fused side by side; nothing switches. Five seconds without any
 of them end the position. MAVLink stamps are mapped by the offset that TIMESYNC gave, and are taken for now before there
 is one. GPS_INPUT and positions as commands are not taken.
-Source: PX4 EKF2 and mavlink_timesync; not flown.
+Source: PX4 EKF2, mavlink_receiver and mavlink_timesync of commit 02e73e3b6f, and that program in its own simulator
+(tests/contract/test_px4_acceptance.py).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from tilefix.geodesy import LocalFrame
 from tilefix.simulation.acceptance.aiding import GOOD, STOPPED
 from tilefix.simulation.acceptance.externalestimate import ExternalEstimate
 from tilefix.simulation.acceptance.externalnav import LocalPosition
+from tilefix.simulation.acceptance.externalvision import ExternalVision
 from tilefix.simulation.acceptance.globalposition import SLOTS, GlobalPosition, GlobalPositionSlot
 from tilefix.simulation.acceptance.gnss import GpsInput, MavlinkReceiver
 from tilefix.simulation.acceptance.origin import EkfOrigin
@@ -24,11 +26,12 @@ from tilefix.simulation.ownreceiver import OwnReceiver
 from tilefix.simulation.vehicle import Motion
 
 _OWN_DELAY_S = 0.2
-_LOST_S = 5.0
+_LOST_S, _USED_S = 5.0, 7.0
 _GATE, _LEAST_M, _LEAST_MPS = 5.0, 0.5, 0.3
 _VISION_POSITION, _VISION_VELOCITY = 1, 4  # bits of EKF2_EV_CTRL
 _HORIZON_S, _CLOCK_S = 0.3, 0.01
 _WITH_FRAMES = (1, 20)  # MAV_FRAME_LOCAL_NED, MAV_FRAME_LOCAL_FRD
+_FROM_VISION = (0, 1, 2, 3)  # MAV_ESTIMATOR_TYPE: unknown, naive, vision, visual-inertial
 
 
 class Px4Navigation:
@@ -52,6 +55,7 @@ class Px4Navigation:
         self.landing = False
         self.clock_offset_s: float | None = None
         self.slots = [GlobalPositionSlot(number, parameters, self.estimator) for number in range(SLOTS)]
+        self._slot: GlobalPositionSlot | None = None
         self._takes_global = version >= (1, 18, 0)
         self._parameters = parameters
         self._frame = frame
@@ -59,7 +63,9 @@ class Px4Navigation:
         self._ground_amsl_m = ground_amsl_m
         self._now_s = 0.0
         self._position_s = 0.0 if flying else -_LOST_S - 1.0
-        self._own_s = self._vision_s = -_LOST_S - 1.0
+        self._own_s = -_USED_S - 1.0
+        self._vision = ExternalVision(parameters, self.estimator)
+        self._flying = flying
 
     def settle(self, now_s: float) -> None:
         """It was started at `now_s`."""
@@ -69,6 +75,8 @@ class Px4Navigation:
     def update(self, now_s: float, *, armed: bool) -> None:
         """Looks at the time."""
         self._now_s = now_s
+        self._flying = armed
+        self._vision.watch(now_s)
         for slot in self.slots:
             slot.watch(now_s)
         if armed and not self.has_position and not self.landing and self.origin.place is not None:
@@ -144,23 +152,39 @@ class Px4Navigation:
         """Judges and, when it passes, fuses a GLOBAL_POSITION_SENSOR."""
         if not self._takes_global:
             return self.tally.note(Verdict.UNSUPPORTED)
-        slot = next((one for one in self.slots if one.takes(given.sensor)), None)
-        if slot is None:
+        if not any(one.sensor for one in self.slots):
+            return self.tally.note(Verdict.NOT_SET_UP)
+        if self._slot is None:
+            self._slot = self._slot_of(given.sensor)
+        slot = self._slot
+        if slot is None or not slot.sensor:
             return self.tally.note(Verdict.WRONG_SENSOR)
-        age_s = self._age_s(given.stamp_s) + given.processing_s
         others = [one for one in self.slots if one is not slot and one.active]
-        fresh = self._now_s - max(self._own_s, self._vision_s) <= _LOST_S
-        verdict, flaws = slot.take(given, age_s, self._now_s, self._frame.to_local, alone=not (fresh or others))
+        fresh = self._uses_own or self._vision.active
+        verdict, flaws = slot.take(given, self._now_s, self._frame.to_local, alone=not (fresh or others))
         if verdict is Verdict.FUSED:
             self._position_s = self._now_s
             if self.origin.place is None:
                 self.origin.set(given.lat_1e7 / 1e7, given.lon_1e7 / 1e7, self._ground_amsl_m)
         return self.tally.note(verdict, *flaws)
 
+    @property
+    def _uses_own(self) -> bool:
+        """True until nothing good came of its own receiver for seven seconds."""
+        return self._now_s - self._own_s <= _USED_S
+
+    def _slot_of(self, sensor: int) -> GlobalPositionSlot | None:
+        """The slot of that id, else the first one that is off."""
+        wanted = (sensor, 0)
+        return next((one for what in wanted for one in self.slots if one.sensor == what), None)
+
     def take_local(self, given: LocalPosition) -> Verdict:
         """Judges and, when it passes, fuses an ODOMETRY or VISION_POSITION_ESTIMATE."""
         if not int(self._parameters.effective("EKF2_EV_CTRL", 0.0)) & _VISION_POSITION:
             return self.tally.note(Verdict.NOT_SET_UP)
+        if given.estimator not in _FROM_VISION:
+            self.events.append(f"ODOMETRY: estimator_type {given.estimator} unsupported")
+            return self.tally.note(Verdict.UNSUPPORTED)
         if given.frames is not None and given.frames[0] not in _WITH_FRAMES:
             return self.tally.note(Verdict.WRONG_FRAME)
         age_s = self._age_s(given.stamp_s) + self._parameters.effective("EKF2_EV_DELAY", 0.0) / 1000.0
@@ -169,16 +193,12 @@ class Px4Navigation:
         place = self.origin.to_geodetic(given.north_m, given.east_m)
         if place is None:
             return self.tally.note(Verdict.NO_ORIGIN)
-        least_m = self._parameters.effective("EKF2_EVP_NOISE", 0.1)
-        sigma_m = least_m if given.variances is None else max(max(given.variances[:2]) ** 0.5, least_m)
-        gate = self._parameters.effective("EKF2_EVP_GATE", 5.0)
-        position = self._frame.to_local(*place)
-        if self.estimator.axis_ratio(position, sigma_m, age_s, gate) >= 1.0:
-            if self.has_position:
-                return self.tally.note(Verdict.GATED)
-            self.estimator.reset_position(position, age_s, sigma_m)
-        self.estimator.fuse_position(position, sigma_m, age_s)
-        self._position_s = self._vision_s = self._now_s
+        verdict = self._vision.take(
+            given, self._frame.to_local(*place), age_s, self._now_s, gnss=self._uses_own, flying=self._flying
+        )
+        if verdict is not Verdict.FUSED:
+            return self.tally.note(verdict)
+        self._position_s = self._now_s
         self._take_velocity(given, age_s)
         return self.tally.note(Verdict.FUSED)
 

@@ -62,6 +62,7 @@ def local_position(message: Any, own_attitude_deg: tuple[float, float, float] | 
         frames=(message.frame_id, message.child_frame_id),
         velocity=(float(east_mps), float(north_mps)),
         velocity_variances=_variances(message.velocity_covariance),
+        estimator=message.estimator_type,
     )
 
 
@@ -88,9 +89,6 @@ def global_position(message: Any) -> GlobalPosition:
     """A GLOBAL_POSITION_SENSOR."""
     return GlobalPosition(
         sensor=message.id,
-        stamp_s=message.time_usec / 1e6,
-        processing_s=message.processing_time / 1e6,
-        flags=message.flags,
         lat_1e7=message.lat,
         lon_1e7=message.lon,
         horizontal_m=message.eph,

@@ -108,7 +108,7 @@ _PARAMETERS = (
     # Before 4.5.2 it was without effect.
     _Parameter("VISO_DELAY_MS", _ARDUPILOT, _LOCAL, since=(4, 5, 2)),
     _Parameter("EKF2_EV_DELAY", _PX4, _LOCAL, longest_ms=300.0),
-    _Parameter("EKF2_AGP0_DELAY", _PX4, (Route.GLOBAL_POSITION,), longest_ms=1000.0),
+    _Parameter("EKF2_AGP0_DELAY", _PX4, (Route.GLOBAL_POSITION,), longest_ms=200.0),
 )
 
 RULES = tuple(

@@ -6,7 +6,7 @@ Source: PX4's aux_global_position_control.cpp and the parameter files of its ekf
 from __future__ import annotations
 
 from tilefix.doctor.case import Case
-from tilefix.doctor.rules.rule import Rule
+from tilefix.doctor.rules.rule import Effect, Rule
 from tilefix.doctor.rules.wants import Bits, Is, NoneOf, Want, Within
 from tilefix.links.messages import AutopilotKind, Route
 from tilefix.publishing.parameters import SENSOR_ID
@@ -17,12 +17,33 @@ _LOCAL = (Route.VISION, Route.ODOMETRY)
 _HORIZONTAL, _VERTICAL, _VELOCITY, _YAW = 1, 2, 4, 8
 
 
+def _horizon(case: Case) -> Want:
+    delay_ms = case.parameters.get("EKF2_AGP0_DELAY", 0.0)
+    return Within(delay_ms, 1000.0, delay_ms)
+
+
 def _noise(case: Case) -> Want:
     return Within(0.01, case.start_sigma_m, 1.0)
 
 
 RULES = (
-    Rule("EKF2_AGP0_ID", Is(SENSOR_ID), "the slot listens to tilefix's id only", _PX4, routes=_MAP, essential=True),
+    Rule(
+        "EKF2_AGP0_ID",
+        Is(SENSOR_ID),
+        "the slot listens to tilefix's id only",
+        _PX4,
+        routes=_MAP,
+        effect=Effect.AT_BOOT,
+        essential=True,
+    ),
+    Rule(
+        "EKF2_DELAY_MAX",
+        _horizon,
+        "EKF2_AGP0_DELAY is larger: what is that old is never fused",
+        _PX4,
+        routes=_MAP,
+        effect=Effect.AT_BOOT,
+    ),
     Rule(
         "EKF2_AGP0_CTRL",
         Bits(on=_HORIZONTAL),

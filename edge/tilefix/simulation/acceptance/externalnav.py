@@ -27,7 +27,7 @@ _LOCAL_FRD, _BODY_FRD = 20, 12  # MAV_FRAME
 class LocalPosition:
     """One of these messages. `stamp_s` by the sender's clock; `variances`: of north, east and down as they came, `None`
     for not told; `frames`: of an ODOMETRY, position's and velocity's; `velocity`: (east, north) m/s once turned, and
-    `velocity_variances` as they came, which ArduPilot leaves aside."""
+    `velocity_variances` as they came; `estimator`: an ODOMETRY's MAV_ESTIMATOR_TYPE; ArduPilot leaves both aside."""
 
     stamp_s: float
     north_m: float
@@ -39,6 +39,7 @@ class LocalPosition:
     frames: tuple[int, int] | None = None
     velocity: tuple[float, float] | None = None
     velocity_variances: tuple[float, float, float] | None = None
+    estimator: int = 0
 
 
 class VisualOdometry:

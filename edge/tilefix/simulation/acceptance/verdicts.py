@@ -23,6 +23,7 @@ class Verdict(enum.Enum):
     NOT_FINITE = "holds a number that is none"
     OUT_OF_TIME = "too old, or of the future: never fused"
     TOO_CLOSE = "too soon after the one before"
+    TOO_SLOW = "too long after the one before to start with"
     NOT_ALIGNED = "not accurate enough for long enough to start from"
     NO_ORIGIN = "the estimator has no origin yet"
     POSITION_FRESH = "the estimator has a position of its own"
