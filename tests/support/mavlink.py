@@ -53,8 +53,15 @@ class Autopilot:
     ) -> bytes:
         return self.pack(mavlink.MAVLink_heartbeat_message(kind, autopilot, 0, 0, mavlink.MAV_STATE_ACTIVE, 3))
 
-    def attitude(self, boot_ms: int, roll: float = 0.0, pitch: float = 0.0, yaw: float = 0.0) -> bytes:
-        return self.pack(mavlink.MAVLink_attitude_message(boot_ms, roll, pitch, yaw, 0.0, 0.0, 0.0))
+    def attitude(
+        self,
+        boot_ms: int,
+        roll: float = 0.0,
+        pitch: float = 0.0,
+        yaw: float = 0.0,
+        rates: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    ) -> bytes:
+        return self.pack(mavlink.MAVLink_attitude_message(boot_ms, roll, pitch, yaw, *rates))
 
     def pressure(self, boot_ms: int, hpa: float) -> bytes:
         return self.pack(mavlink.MAVLink_scaled_pressure_message(boot_ms, hpa, 0.0, 2000))

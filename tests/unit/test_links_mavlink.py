@@ -32,6 +32,7 @@ from tilefix.links.messages import (
     Severity,
 )
 from tilefix.links.streams import GIMBAL_STREAMS, STREAM_RATES_HZ
+from tilefix.links.vehicle import Vehicle
 
 REPORT = PositionReport(
     at_ns=5_000_000_000,
@@ -232,8 +233,30 @@ def test_a_stamp_never_lies_in_the_future_nor_far_in_the_past(known: Rig) -> Non
     (early,) = known.hear(known.autopilot.attitude(10_900))
     assert early.at_ns == known.clock.now_ns()
     known.clock.advance_s(30.0)
-    (late,) = known.hear(known.autopilot.attitude(10_950))
+    (late,) = known.hear(known.autopilot.pressure(10_950, 950.0))
     assert late.at_ns == known.clock.now_ns() - 1_000_000_000
+
+
+def test_attitudes_that_waited_too_long_do_not_stand_for_a_later_instant(known: Rig) -> None:
+    """What comes after a stall of 2.5 s, in which the vehicle rolled by 25 degrees, is right at once."""
+    known.hear(known.autopilot.timesync(10_000_000_000, known.clock.now_ns()))
+    vehicle, boot_ms = Vehicle(), 10_000
+
+    def attitude(at_ms: int) -> bytes:
+        rolled = math.radians(10.0 * (at_ms - 10_000) / 1000.0)
+        return known.autopilot.attitude(at_ms, roll=rolled, rates=(math.radians(10.0), 0.0, 0.0))
+
+    waiting: list[bytes] = []
+    for _ in range(200):
+        boot_ms += 25
+        known.clock.advance_s(0.025)
+        waiting.append(attitude(boot_ms))
+        if not 11_000 < boot_ms < 13_500:
+            for message in known.hear(*waiting):
+                vehicle.take(message)
+            waiting.clear()
+            told = vehicle.state_at(known.clock.now_ns()).roll_deg
+            assert told == pytest.approx(10.0 * (boot_ms - 10_000) / 1000.0, abs=0.1)
 
 
 def test_foreign_and_malformed_traffic_neither_stops_nor_moves_it(known: Rig) -> None:

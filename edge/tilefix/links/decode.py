@@ -102,9 +102,9 @@ class Decoder:
         return self._decoders[message.get_type()](message, now_ns)
 
     def _attitude(self, message: Any, now_ns: int) -> LinkMessage | None:
-        at_ns = self._local_ns(message.time_boot_ms, now_ns)
+        at_ns = self._fresh_ns(message.time_boot_ms, now_ns)
         roll, pitch, yaw = (math.degrees(angle) for angle in (message.roll, message.pitch, message.yaw))
-        if not all(map(math.isfinite, (roll, pitch, yaw))):
+        if at_ns is None or not all(map(math.isfinite, (roll, pitch, yaw))):
             return None
         forward, right, down = (
             math.degrees(rate) for rate in (message.rollspeed, message.pitchspeed, message.yawspeed)
@@ -118,23 +118,22 @@ class Decoder:
         comes more often than either."""
         of_body = math.isfinite(message.yaw)
         angles = (message.roll, message.pitch, message.yaw if of_body else message.yaw_absolute)
-        if not all(map(math.isfinite, angles)):
+        at_ns = self._fresh_ns(message.time_boot_ms, now_ns)
+        if at_ns is None or not all(map(math.isfinite, angles)):
             return None
         carrier = carrier_deg(rotation_deg(*angles))
-        at_ns = self._local_ns(message.time_boot_ms, now_ns)
         return CameraAttitude(at_ns, *carrier, of_body, GimbalSource.MOUNT_ORIENTATION)
 
     def _gimbal_device(self, message: Any, now_ns: int) -> LinkMessage | None:
         """The flags say what yaw counts from; where they do not, a locked yaw is one from north."""
-        length = math.hypot(*message.q)
-        if not (math.isfinite(length) and abs(length - 1.0) < 0.1):
+        length, at_ns = math.hypot(*message.q), self._fresh_ns(message.time_boot_ms, now_ns)
+        if at_ns is None or not (math.isfinite(length) and abs(length - 1.0) < 0.1):
             return None
         of_body = not message.flags & mavlink.GIMBAL_DEVICE_FLAGS_YAW_IN_EARTH_FRAME and (
             bool(message.flags & mavlink.GIMBAL_DEVICE_FLAGS_YAW_IN_VEHICLE_FRAME)
             or not message.flags & mavlink.GIMBAL_DEVICE_FLAGS_YAW_LOCK
         )
         carrier = carrier_deg(rotation_of(*message.q))
-        at_ns = self._local_ns(message.time_boot_ms, now_ns)
         return CameraAttitude(at_ns, *carrier, of_body, GimbalSource.GIMBAL_DEVICE)
 
     def _pressure(self, message: Any, now_ns: int) -> LinkMessage | None:
@@ -162,8 +161,16 @@ class Decoder:
 
     def _local_ns(self, boot_ms: int, now_ns: int) -> int:
         """When it was measured; never later than now, and not earlier than a second ago."""
+        at_ns = self._fresh_ns(boot_ms, now_ns)
+        return now_ns - _SECOND_NS if at_ns is None else at_ns
+
+    def _fresh_ns(self, boot_ms: int, now_ns: int) -> int | None:
+        """When it was measured, never later than now; `None` when that is more than a second ago. An attitude that is
+        dated anew would stand for an instant at which the vehicle had turned on."""
         local_ns = self.boot.to_local_ns(boot_ms * 1_000_000)
-        return now_ns if local_ns is None else min(max(local_ns, now_ns - _SECOND_NS), now_ns)
+        if local_ns is None:
+            return now_ns
+        return None if local_ns < now_ns - _SECOND_NS else min(local_ns, now_ns)
 
 
 def kind_of(heartbeat: Any) -> AutopilotKind:
