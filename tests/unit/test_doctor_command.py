@@ -85,7 +85,7 @@ def test_fresh_parameters_are_told_mended_and_then_right(
     assert "Route: gps_input" in text
     assert "param set GPS2_TYPE 14\n" in text
     found = json.loads(out.read_text())
-    assert [one["name"] for one in found["findings"] if one["weight"] == "wrong"] == ["GPS2_TYPE"]
+    assert [one["name"] for one in found["findings"] if one["weight"] == "wrong"] == ["GPS2_TYPE", "GPS2_DELAY_MS"]
     assert found["status"] == 1
     assert found["link"]["streams"][0]["rate_hz"] > 20.0
     assert found["link"]["round_trip_ms"] is not None
@@ -173,6 +173,7 @@ def test_what_was_not_told_is_no_verdict(
     said: str,
 ) -> None:
     vehicle = stand(receiver_index=1)
+    vehicle.table.put(GPS2_DELAY_MS=120.0)
     read = ParameterTable.read
 
     def silent(table: ParameterTable, name: str, index: int = -1) -> Answer | None:

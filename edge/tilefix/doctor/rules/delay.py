@@ -1,11 +1,12 @@
 """How late the autopilot takes positions to be: the parameter against the configuration, or against a measurement.
 
-What is sent is carried to the age that the parameter states, so that any value works; it has to be the one that
-tilefix goes by, and near the least that pictures take.
+What is sent is carried to the age that the parameter states, so that any value works that the estimator's buffer holds;
+it has to be the one that tilefix goes by, and near the least that pictures take.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tilefix.doctor.case import Case, Version
@@ -18,6 +19,11 @@ from tilefix.publishing.parameters import RECEIVER_DELAY_MS, held_ms, receiver_n
 _ARDUPILOT, _PX4 = AutopilotKind.ARDUPILOT, AutopilotKind.PX4
 _LOCAL = (Route.VISION, Route.ODOMETRY)
 _CONFIGURED = "[publish] delay_ms says otherwise: positions are wrong by the speed times the difference"
+_OVER_MS = 10.0  # of a buffer's end, that is a tenth of a metre at 10 m/s
+_OVERFLOWS = (
+    "older than what the estimator's buffer holds, which is made for the first receiver's delay: positions are fused "
+    "as if they were younger, and are wrong by the speed times the difference"
+)
 _MEASURED = "not what pictures take at best: positions hold for an instant further from the picture than need be"
 
 
@@ -49,8 +55,8 @@ class _Unattainable:
 
 
 def first_receiver_names(case: Case) -> tuple[str, ...]:
-    """The delay parameter by which ArduPilot sizes its buffer, where that counts for what is advised."""
-    if case.kind is not _ARDUPILOT or case.route is not Route.GPS_INPUT or case.gps_id == 0 or case.latency_ms is None:
+    """The delay parameter by which ArduPilot sizes its buffer, where another receiver's has to fit in."""
+    if case.kind is not _ARDUPILOT or case.route is not Route.GPS_INPUT or case.gps_id == 0:
         return ()
     return receiver_names(0, "DELAY_MS", case.version)
 
@@ -87,6 +93,10 @@ class _Parameter:
         delay_ms = min(case.delay_ms or 0.0, self.longest_ms)
         return _Delay(delay_ms - 0.5, delay_ms + 0.5, delay_ms, self.zero_means)
 
+    def as_held(self, case: Case) -> Want:
+        held_ms = _held_ms(case)
+        return _Delay(0.0, held_ms + _OVER_MS, held_ms, self.zero_means)
+
     def as_measured(self, case: Case) -> Want:
         best_ms = advised_ms(case.latency_ms or 0.0, _held_ms(case))
         return _Delay(best_ms - TOLERANCE_MS, best_ms + TOLERANCE_MS, best_ms, self.zero_means)
@@ -94,6 +104,10 @@ class _Parameter:
 
 def _configured(case: Case) -> bool:
     return case.delay_ms is not None
+
+
+def _left_alone(case: Case) -> bool:
+    return bool(first_receiver_names(case)) and case.delay_ms is None and case.latency_ms is None
 
 
 def _measured(case: Case) -> bool:
@@ -111,33 +125,36 @@ _PARAMETERS = (
     _Parameter("EKF2_AGP0_DELAY", _PX4, (Route.GLOBAL_POSITION,), longest_ms=200.0),
 )
 
-RULES = tuple(
-    Rule(
+# The estimator's buffer is as long as the delays were when it started.
+_BOOT = Effect.AT_BOOT
+
+
+def _rule(
+    one: _Parameter,
+    want: Want | Callable[[Case], Want],
+    why: str | Callable[[Case], str],
+    when: Callable[[Case], bool],
+    *,
+    effect: Effect = Effect.AT_ONCE,
+    advice: bool = False,
+) -> Rule:
+    return Rule(
         one.name,
-        one.as_measured if advice else one.as_configured,
-        _MEASURED if advice else _CONFIGURED,
+        want,
+        why,
         one.kind,
         one.routes,
         since=one.since,
         before=one.before,
-        when=_measured if advice else _configured,
-        # The estimator's buffer is as long as the delays were when it started.
-        effect=Effect.AT_BOOT,
+        when=when,
+        effect=effect,
         advice=advice,
     )
-    for one in _PARAMETERS
-    for advice in (False, True)
-) + tuple(
-    Rule(
-        one.name,
-        _Unattainable(),
-        _why_too_late,
-        one.kind,
-        one.routes,
-        since=one.since,
-        before=one.before,
-        when=_too_late,
-        advice=True,
-    )
-    for one in _PARAMETERS
+
+
+RULES = (
+    *(_rule(one, one.as_configured, _CONFIGURED, _configured, effect=_BOOT) for one in _PARAMETERS),
+    *(_rule(one, one.as_measured, _MEASURED, _measured, effect=_BOOT, advice=True) for one in _PARAMETERS),
+    *(_rule(one, one.as_held, _OVERFLOWS, _left_alone) for one in _PARAMETERS if Route.GPS_INPUT in one.routes),
+    *(_rule(one, _Unattainable(), _why_too_late, _too_late, advice=True) for one in _PARAMETERS),
 )
