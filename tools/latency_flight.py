@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import numpy.typing as npt
 from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
 from tilefix.errors import TilefixError
@@ -165,16 +166,27 @@ class NotingAutopilot(SimulatedAutopilot):
         self.fly(flight)
         self._reader = mavlink.MAVLink(None)
         self._reader.robust_parsing = True
-        self.positions = np.zeros((capacity, 2), np.int64)
-        self.count = 0
+        self._positions = np.zeros((capacity, 2), np.int64)
+        self._count = 0
+        self._epoch_ns: int | None = None  # of the link's own clock: its questions for the time are dated by it
 
     def receive(self, data: bytes, now_ns: int) -> None:
         """Takes bytes that arrived at `now_ns`."""
         for message in self._reader.parse_buffer(data) or []:
-            if message.get_type() == "GPS_INPUT" and self.count < len(self.positions):
-                self.positions[self.count] = now_ns, message.time_usec * 1000
-                self.count += 1
+            if message.get_type() == "TIMESYNC" and message.tc1 == 0:
+                epoch_ns = now_ns - message.ts1
+                self._epoch_ns = epoch_ns if self._epoch_ns is None else min(self._epoch_ns, epoch_ns)
+            elif message.get_type() == "GPS_INPUT" and self._count < len(self._positions):
+                self._positions[self._count] = now_ns, message.time_usec * 1000
+                self._count += 1
         super().receive(data, now_ns)
+
+    @property
+    def positions(self) -> npt.NDArray[np.int64]:
+        """(n, 2): when each arrived, and the instant that it holds for; none before the link's clock is known."""
+        if self._epoch_ns is None:
+            return self._positions[:0]
+        return self._positions[: self._count] + np.array([0, self._epoch_ns])
 
 
 class BenchFrames:

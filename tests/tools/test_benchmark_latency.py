@@ -122,6 +122,10 @@ def test_in_real_time_positions_arrive_on_the_other_end(scene, tmp_path) -> None
     result = json.loads(out.read_text())
     assert result["run"]["pace"] == "realtime"
     assert result["publish"]["count"] > 0
+    assert result["positions"] > 0
+    # A picture is in a position only after it was looked at.
+    assert result["exposure_to_mavlink"]["count"] > 0
+    assert result["exposure_to_mavlink"]["p50_ms"] >= result["exposure_to_forecast"]["p50_ms"]
     assert result["exposure_to_hand"]["p50_ms"] <= result["exposure_to_forecast"]["p50_ms"]
 
 
