@@ -186,7 +186,7 @@ class NotingAutopilot(SimulatedAutopilot):
         """(n, 2): when each arrived, and the instant that it holds for; none before the link's clock is known."""
         if self._epoch_ns is None:
             return self._positions[:0]
-        return self._positions[: self._count] + np.array([0, self._epoch_ns])
+        return np.asarray(self._positions[: self._count] + np.array([0, self._epoch_ns]), np.int64)
 
 
 class BenchFrames:
