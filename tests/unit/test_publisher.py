@@ -201,9 +201,12 @@ def test_reasons_that_take_turns_are_told_once_in_half_a_minute() -> None:
     told = [(second, line[1]) for second, line in enumerate(lines) if line is not None]
     assert [second for second, _ in told] == [0, 2, 32, 34]
     assert [line for _, line in told] == ["tilefix: no height", "tilefix: out of scale"] * 2
+    # One that stays is told before that.
+    lines = [publisher.text(reasons[0], (40 + second) * S) for second in range(10)]
+    assert [second for second, line in enumerate(lines) if line is not None] == [5]
     # After a position a loss is news, whatever was told before.
-    assert publisher.text(Decision(None, None), 41 * S) is not None
-    assert publisher.text(reasons[1], 43 * S) == (Severity.WARNING, "tilefix: out of scale")
+    assert publisher.text(Decision(None, None), 51 * S) is not None
+    assert publisher.text(reasons[1], 53 * S) == (Severity.WARNING, "tilefix: out of scale")
 
 
 def test_what_an_operator_does_is_told_each_time() -> None:
