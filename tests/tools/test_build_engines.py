@@ -41,3 +41,12 @@ def test_a_model_that_is_not_known_is_refused(capsys: pytest.CaptureFixture[str]
     pytest.importorskip("torch")
     assert load_tool("build_engines").main(["--models", "resnet"]) == 2
     assert "resnet" in capsys.readouterr().err
+
+
+def test_convnext_tiny_is_built_in_every_precision(capsys: pytest.CaptureFixture[str]) -> None:
+    """28 million random weights, 18 blocks: depthwise convolutions stay in FP16, all else is computed in int8."""
+    pytest.importorskip("torch")
+    assert load_tool("build_engines").main(["--models", "convnext-tiny", "--px", "128", "--patches", "4"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| convnext-tiny")]
+    arithmetic = [sorted(line.split("|")[6].strip().split(", ")) for line in lines]
+    assert arithmetic == [["58 FP32"], ["58 FP16"], ["18 FP16", "40 INT8"]]
