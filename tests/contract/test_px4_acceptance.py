@@ -93,7 +93,7 @@ def test_it_says_that_it_is_px4_and_codes_integers_bytewise(make: Make) -> None:
 
 def test_good_positions_twice_a_second_carry_the_flight(make: Make) -> None:
     bench = _denied(make(**MAPS), _good, seconds=40.0)
-    assert bench.error_m() < 4.0
+    assert bench.error_m() < 7.0
     assert bench.has_position()
 
 
@@ -135,7 +135,7 @@ def test_what_is_not_set_up_is_not_taken(make: Make, parameters: dict[str, float
 def test_what_it_does_not_look_at(make: Make, changes: dict[str, Any]) -> None:
     bench = _denied(make(**MAPS), lambda one: one.map_position(**changes))
     assert bench.has_position()
-    assert bench.error_m() < 8.0
+    assert bench.error_m() < 7.0
 
 
 @pytest.mark.parametrize(("first", "then", "taken"), [(1, 2, True), (2, 1, False)])
@@ -159,6 +159,13 @@ def test_a_position_counts_as_true_by_its_delay_before_it_arrived(make: Make, de
     bench = make(**MAPS, EKF2_AGP0_DELAY=delay_ms)
     _denied(bench, lambda one: one.map_position(age_s=0.25), 0.2, 25.0)
     assert bench.error_m() == pytest.approx(behind_m, abs=1.2)
+
+
+def test_what_is_older_is_taken_where_the_buffer_is_longer(make: Make) -> None:
+    bench = make(**MAPS, EKF2_AGP0_DELAY=450.0, EKF2_DELAY_MAX=500.0)
+    _denied(bench, lambda one: one.map_position(age_s=0.45), 0.2, 25.0)
+    assert bench.has_position()
+    assert bench.error_m() < 3.0
 
 
 def test_beside_gnss_a_position_that_is_off_is_gated_for_ever(make: Make) -> None:
@@ -198,7 +205,7 @@ def test_vision_carries_the_flight(make: Make) -> None:
     ("parameters", "feed", "period_s"),
     [
         pytest.param({}, _vision, 0.1, id="not switched on"),
-        pytest.param(VISION, _vision, 0.25, id="four a second"),
+        pytest.param(VISION, _vision, 0.5, id="two a second"),
         pytest.param(VISION, lambda one: one.odometry(frame=BODY_FRD), 0.1, id="in the body's frame"),
         pytest.param(VISION, lambda one: one.odometry(estimator=4), 0.1, id="of a GPS"),
         pytest.param({**VISION, "EKF2_EV_QMIN": 50}, lambda one: one.odometry(quality=40), 0.1, id="of low quality"),

@@ -26,10 +26,12 @@ from tilefix.simulation.acceptance.firmware import Firmware
 
 INSTANCE = 7
 OWN_CLOCK_S = 5000.0  # the companion's clock runs this far from the autopilot's
-_TO_PX4, _FROM_PX4 = ("127.0.0.1", 14580 + INSTANCE), ("127.0.0.1", 14540 + INSTANCE)
+COMPANION_PORT = 14540 + INSTANCE  # where PX4 speaks to a companion
+# Ports of PX4's links to a companion and to a display of its simulation, its own and the other side's.
+_LINKS = {False: (14580 + INSTANCE, COMPANION_PORT), True: (19450 + INSTANCE, 19410 + INSTANCE)}
 _PATIENCE_S = 60.0
 _START_S = 120.0
-_SPEEDUP = os.environ.get("TILEFIX_PX4_SPEEDUP", "2")
+_SPEEDUP = float(os.environ.get("TILEFIX_PX4_SPEEDUP", "2"))
 _AIRFRAME = "10040"  # SIH quadrotor
 _STREAMS_HZ = {30: 25.0, 33: 10.0, 115: 25.0, 111: 10.0, 230: 5.0, 24: 5.0}
 _QUIET = ("ATTITUDE", "HIL_STATE_QUATERNION", "TIMESYNC")
@@ -112,9 +114,11 @@ class Px4Bench(Bench):
 
 
 class Px4Sitl(Px4Bench):
-    """A quadrotor, on the ground and sure of its position."""
+    """A quadrotor, on the ground and sure of its position. `beside`: the link to a companion is left to another one."""
 
-    def __init__(self, binary: Path, parameters: Mapping[str, float]) -> None:
+    def __init__(
+        self, binary: Path, parameters: Mapping[str, float], *, beside: bool = False, speedup: float = _SPEEDUP
+    ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="px4-")
         folder = Path(self._folder.name)
         named = {f"PX4_PARAM_{name}": f"{value:g}" for name, value in parameters.items()}
@@ -125,13 +129,14 @@ class Px4Sitl(Px4Bench):
             cwd=folder,
             env={
                 **os.environ, **named, "PX4_SIM_MODEL": "sihsim_quadx", "PX4_SYS_AUTOSTART": _AIRFRAME,
-                "PX4_SIM_SPEED_FACTOR": _SPEEDUP,
+                "PX4_SIM_SPEED_FACTOR": f"{speedup:g}",
                 **{f"PX4_HOME_{name}": str(value) for name, value in places},
             },
             stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         self.answers = True
-        self._sender = mavlink.MAVLink(None, srcSystem=1, srcComponent=191)
+        self._to, here = (("127.0.0.1", port) for port in _LINKS[beside])
+        self._sender = mavlink.MAVLink(None, srcSystem=1, srcComponent=190 if beside else 191)
         self._parser = mavlink.MAVLink(None)
         self._parser.robust_parsing = True
         self._truths: deque[tuple[float, Truth]] = deque(maxlen=100)
@@ -141,7 +146,7 @@ class Px4Sitl(Px4Bench):
         self.now_s = 0.0
         try:
             self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            self._socket.bind(_FROM_PX4)
+            self._socket.bind(here)
             self._socket.setblocking(False)
             self._greet()
             self._wait_for_position()
@@ -156,13 +161,13 @@ class Px4Sitl(Px4Bench):
 
     def _greet(self) -> None:
         deadline = time.monotonic() + _PATIENCE_S
-        while self.now_s == 0.0:
+        while self.now_s == 0.0 or not self._truths:
             assert time.monotonic() < deadline, "it says nothing"
             self._beat()
+            for message, rate_hz in _STREAMS_HZ.items():
+                self._command(511, message, 1e6 / rate_hz)
             for message in self._listen():
                 self._take(message)
-        for message, rate_hz in _STREAMS_HZ.items():
-            self._command(511, message, 1e6 / rate_hz)
         self._command(512, 148)
         self.run(1.0)
         number = self.of("AUTOPILOT_VERSION")[0].flight_sw_version
@@ -184,7 +189,7 @@ class Px4Sitl(Px4Bench):
         self.send(mavlink.MAVLink_command_long_message(*self.component, number, 0, *padded))
 
     def send(self, message: Any) -> None:
-        self._socket.sendto(bytes(message.pack(self._sender)), _TO_PX4)
+        self._socket.sendto(bytes(message.pack(self._sender)), self._to)
         self._sender.seq = (self._sender.seq + 1) % 256
 
     def run(self, seconds: float, feed: Feed | None = None, period_s: float = 0.1) -> list[Any]:

@@ -29,7 +29,7 @@ from tilefix.links.reports import (
     Severity,
 )
 from tilefix.links.signingfiles import Bookkeeper
-from tilefix.links.streams import Streams
+from tilefix.links.streams import ON_CHANGE, Streams
 from tilefix.links.transport import Address, Transport
 from tilefix.ports import Clock
 
@@ -184,6 +184,8 @@ class MavlinkLink:
             self.send_command(mavlink.MAV_CMD_REQUEST_MESSAGE, mavlink.MAVLINK_MSG_ID_AUTOPILOT_VERSION)
         for message_id, interval_us in self._streams.due(now_ns):
             self.send_command(mavlink.MAV_CMD_SET_MESSAGE_INTERVAL, message_id, interval_us)
+            if message_id in ON_CHANGE:
+                self.send_command(mavlink.MAV_CMD_REQUEST_MESSAGE, message_id)
 
     def send_report(self, report: Report) -> bool:
         """Sends a position by the message that its class stands for."""

@@ -25,6 +25,8 @@ GIMBAL_STREAMS = {
     GimbalSource.GIMBAL_DEVICE: mavlink.MAVLINK_MSG_ID_GIMBAL_DEVICE_ATTITUDE_STATUS,
 }
 GIMBAL_RATE_HZ = 20.0
+# PX4 sends it when it changes, however often it was asked for: who comes later has to request it.
+ON_CHANGE = (mavlink.MAVLINK_MSG_ID_GPS_GLOBAL_ORIGIN,)
 # What every vehicle sends; the rest an autopilot may not have (no rangefinder, no home yet, another firmware) and is
 # asked for again only seldom.
 _USUAL = (

@@ -22,6 +22,7 @@ from tilefix.simulation.vehicle import Course, SimulatedVehicle
 
 _BOOTS_NS = 2_000_000_000
 _TIMESYNC_TICKS = 10
+_ORIGIN = mavlink.MAVLINK_MSG_ID_GPS_GLOBAL_ORIGIN
 
 
 class SimulatedAutopilot:
@@ -52,7 +53,8 @@ class SimulatedAutopilot:
         self._booted_ns = start_ns
         self._silent_until_ns = start_ns
         self._restarts = False
-        self._asks_time = self.settings.firmware.kind is AutopilotKind.PX4
+        self._is_px4 = self.settings.firmware.kind is AutopilotKind.PX4  # asks for the time, and tells origins once
+        self._told_origin = self.flight.nav.origin.place
         self._sender = mavlink.MAVLink(None, srcSystem=self.settings.system_id, srcComponent=1)
         self._parser = mavlink.MAVLink(None)
         self._parser.robust_parsing = True
@@ -85,12 +87,13 @@ class SimulatedAutopilot:
             for line in flight.events[self._told :]:
                 self.say(line)
             self._told = len(flight.events)
-            if self._asks_time and flight.ticks % _TIMESYNC_TICKS == 0:
+            if self._is_px4 and flight.ticks % _TIMESYNC_TICKS == 0:
                 self._send(mavlink.MAVLink_timesync_message(0, self.boot_ns(self.now_ns)))
             for number, interval_s in self._intervals_s.items():
                 if interval_s > 0.0 and flight.now_s >= self._due_s[number] - 1e-9:
                     self._due_s[number] = max(self._due_s[number] + interval_s, flight.now_s - interval_s)
-                    self.send_message(number)
+                    if not (self._is_px4 and number == _ORIGIN and flight.nav.origin.place == self._told_origin):
+                        self.send_message(number)
         sent, self._outbox = self._outbox, []
         return sent
 
@@ -106,6 +109,7 @@ class SimulatedAutopilot:
         self._boot_ns, self._booted_ns = 0, self.now_ns
         self._silent_until_ns = self.now_ns + _BOOTS_NS
         self._companion = CompanionClock()
+        self._told_origin = None
         self._usual_streams()
 
     def restart_soon(self) -> None:
@@ -184,6 +188,8 @@ class SimulatedAutopilot:
 
     def send_message(self, number: int) -> bool:
         """Sends the message of that number as it stands now; false for one that it does not have."""
+        if number == _ORIGIN:
+            self._told_origin = self.flight.nav.origin.place
         message = self.telemetry.message(number, self.boot_ns(self.now_ns) // 1_000_000)
         if message is not None:
             self._send(message)
