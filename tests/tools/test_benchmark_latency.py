@@ -140,7 +140,7 @@ def test_an_engine_is_measured_beside_the_cpu(scene, tmp_path, monkeypatch) -> N
     result = json.loads(out.read_text())
     lanes = [result["lanes"][f"search {way}"]["searched"] for way in ways]
     assert all(lane["ratios"]["end_to_end_over_engine"] > 1.0 for lane in lanes)
-    assert lanes[0]["reasons_of_lane"] == lanes[1]["reasons_of_lane"]  # alike, as the descriptors are
+    assert all("matched" in lane["reasons_of_lane"] for lane in lanes)
     assert set(result["floor"]["engines"]) == set(ways)
 
 

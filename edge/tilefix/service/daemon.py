@@ -345,7 +345,8 @@ class Daemon:
         report_ns = self._clock.now_ns() + _REPORT_NS
         failed_turns = 0
         try:
-            while not stop.is_set() and (worker.is_alive() or not self._frames.exhausted):
+            flies = True  # for one turn at least
+            while flies:
                 try:
                     self.turn()
                     failed_turns = 0
@@ -358,7 +359,7 @@ class Daemon:
                 if self._clock.now_ns() >= report_ns:
                     report_ns += _REPORT_NS
                     self.log_timing()
-                stop.wait(_TURN_S)
+                flies = not stop.wait(_TURN_S) and (worker.is_alive() or not self._frames.exhausted)
         finally:
             stop.set()
             self._supervisor.stopping()
