@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tilefix.errors import TilefixError
+from tilefix.manifest import sha256_of
 
 # Mounted, or gone with the next start.
 _NOT_OF_THE_ROOT = ("proc", "sys", "dev", "run")
@@ -69,17 +69,9 @@ def tree(root: Path) -> dict[str, str]:
         if path.is_symlink():
             content = str(path.readlink())
         elif path.is_file():
-            content = _sha256(path)
+            content = sha256_of(path)
         found[str(name)] = f"{status.st_mode:o} {status.st_uid}:{status.st_gid} {content}"
     return found
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:

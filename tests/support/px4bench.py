@@ -6,7 +6,6 @@ import contextlib
 import math
 import os
 import select
-import signal
 import socket
 import struct
 import subprocess
@@ -20,6 +19,7 @@ from typing import Any
 from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
 from support.benches import BODY_FRD, HOME, LOCAL_NED, NAN, SPEED_MPS, Bench, Feed, StandIn, Truth, covariance
+from support.sitlbench import end_process
 from tilefix.geodesy import LocalFrame
 from tilefix.links.messages import AutopilotKind
 from tilefix.simulation.acceptance.firmware import Firmware
@@ -270,12 +270,7 @@ class Px4Sitl(Px4Bench):
     def close(self) -> None:
         if hasattr(self, "_socket"):
             self._socket.close()
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if self._process.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self._process.pid, number)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(5.0)
+        end_process(self._process)
         self._log.close()
         with contextlib.suppress(OSError):
             self._folder.cleanup()

@@ -42,6 +42,16 @@ def program(name: str) -> Path | None:
     return None
 
 
+def end_process(process: subprocess.Popen[bytes]) -> None:
+    """Ends a program and what it started, by force where it does not go by itself."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(5.0)
+
+
 class Sitl(Bench):
     """A copter or plane; on the ground and sure of its position, unless `cold`."""
 
@@ -199,12 +209,7 @@ class Sitl(Bench):
     def close(self) -> None:
         if hasattr(self, "_socket"):
             self._socket.close()
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if self._process.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self._process.pid, number)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(5.0)
+        end_process(self._process)
         self._log.close()
         with contextlib.suppress(OSError):
             self._folder.cleanup()
