@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
+from link_clock import LinkClock
 from tilefix.errors import TilefixError
 from tilefix.flights.flight import Flight, FlightRow
 from tilefix.geodesy import LocalFrame
@@ -168,15 +169,13 @@ class NotingAutopilot(SimulatedAutopilot):
         self._reader.robust_parsing = True
         self._positions = np.zeros((capacity, 2), np.int64)
         self._count = 0
-        self._epoch_ns: int | None = None  # of the link's own clock: its questions for the time are dated by it
+        self._clock = LinkClock()
 
     def receive(self, data: bytes, now_ns: int) -> None:
         """Takes bytes that arrived at `now_ns`."""
         for message in self._reader.parse_buffer(data) or []:
-            if message.get_type() == "TIMESYNC" and message.tc1 == 0:
-                epoch_ns = now_ns - message.ts1
-                self._epoch_ns = epoch_ns if self._epoch_ns is None else min(self._epoch_ns, epoch_ns)
-            elif message.get_type() == "GPS_INPUT" and self._count < len(self._positions):
+            self._clock.hear(message, now_ns)
+            if message.get_type() == "GPS_INPUT" and self._count < len(self._positions):
                 self._positions[self._count] = now_ns, message.time_usec * 1000
                 self._count += 1
         super().receive(data, now_ns)
@@ -184,9 +183,10 @@ class NotingAutopilot(SimulatedAutopilot):
     @property
     def positions(self) -> npt.NDArray[np.int64]:
         """(n, 2): when each arrived, and the instant that it holds for; none before the link's clock is known."""
-        if self._epoch_ns is None:
+        epoch_ns = self._clock.epoch_ns
+        if epoch_ns is None:
             return self._positions[:0]
-        return np.asarray(self._positions[: self._count] + np.array([0, self._epoch_ns]), np.int64)
+        return np.asarray(self._positions[: self._count] + np.array([0, epoch_ns]), np.int64)
 
 
 class BenchFrames:

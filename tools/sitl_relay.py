@@ -10,6 +10,7 @@ from typing import Any
 
 from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
+from link_clock import LinkClock
 from tilefix.links.dialect import KNOWN, message_of
 from tilefix.links.packets import Framer
 from tilefix.links.transport import Address, Transport
@@ -55,7 +56,7 @@ class Relay:
         self._autopilot, self._companion, self._clock = autopilot, companion, clock
         self._peer: Address | None = None
         self._framer = Framer(KNOWN, KNOWN)
-        self._epoch_ns: int | None = None
+        self._link_clock = LinkClock()
         # Of the autopilot's EKF, degrees: what local positions count from. Set from outside once it is known.
         self.origin: tuple[float, float] | None = None
         # What the autopilot takes off the stamp of a local position: its VISO_DELAY_MS. Set from outside, too.
@@ -111,16 +112,15 @@ class Relay:
 
     def _note(self, kind: str, message: Any, now_ns: int) -> None:
         notes = self.notes
-        if kind == "TIMESYNC" and message.tc1 == 0:
-            epoch_ns = now_ns - message.ts1
-            self._epoch_ns = epoch_ns if self._epoch_ns is None else min(self._epoch_ns, epoch_ns)
-        elif kind == "GPS_INPUT" and self._epoch_ns is not None:
-            at_ns = message.time_usec * 1000 + self._epoch_ns
+        self._link_clock.hear(message, now_ns)
+        epoch_ns = self._link_clock.epoch_ns
+        if kind == "GPS_INPUT" and epoch_ns is not None:
+            at_ns = message.time_usec * 1000 + epoch_ns
             place = (message.lat / 1e7, message.lon / 1e7, message.horiz_accuracy, message.alt)
             notes.positions.append(Sent(now_ns, at_ns, kind, *place))
-        elif kind in ("VISION_POSITION_ESTIMATE", "ODOMETRY") and None not in (self._epoch_ns, self.origin):
+        elif kind in ("VISION_POSITION_ESTIMATE", "ODOMETRY") and None not in (epoch_ns, self.origin):
             stamp_ns = getattr(message, "usec", getattr(message, "time_usec", 0)) * 1000
-            at_ns = stamp_ns + (self._epoch_ns or 0) - self.vision_delay_ns
+            at_ns = stamp_ns + (epoch_ns or 0) - self.vision_delay_ns
             lat_deg, lon_deg = self.origin or (0.0, 0.0)
             north_m, east_m = message.x, message.y
             covariance = message.covariance if kind == "VISION_POSITION_ESTIMATE" else message.pose_covariance
