@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -38,13 +38,19 @@ STILL_FRAMES = 2  # in a row: for one, a turn can undo in the picture what the v
 
 def state_refusal(state: VehicleState) -> Reason | None:
     """Why this vehicle state cannot carry a fix, or `None`. What is not finite is unknown."""
-    if not (_is_known(state.roll_deg) and _is_known(state.pitch_deg)):
+    if not has_attitude(state):
         return Reason.NO_ATTITUDE
     if not _is_known(state.yaw_deg):
         return Reason.NO_HEADING
     if state.agl_m is None or not 0.0 < state.agl_m < MAX_AGL_M:
         return Reason.NO_HEIGHT
     return None
+
+
+def has_attitude(state: VehicleState, *, heading: bool = False) -> bool:
+    """True when roll and pitch are known, and with `heading` the yaw, too."""
+    angles = (state.roll_deg, state.pitch_deg, *((state.yaw_deg,) if heading else ()))
+    return all(map(_is_known, angles))
 
 
 def _is_known(angle_deg: float | None) -> bool:
@@ -78,7 +84,7 @@ def leaning_mps2(state: VehicleState) -> float:
     """Horizontal acceleration of a vehicle that leans so far and keeps its height: g tan(lean). 0 when unknown."""
     if state.lean_deg is not None and math.isfinite(state.lean_deg):
         return GRAVITY_MPS2 * math.tan(math.radians(min(abs(state.lean_deg), 84.0)))
-    if state_refusal(replace(state, yaw_deg=0.0, agl_m=1.0)) is not None:
+    if not has_attitude(state):
         return 0.0
     assert state.roll_deg is not None and state.pitch_deg is not None  # noqa: PT018
     upright = math.cos(math.radians(state.roll_deg)) * math.cos(math.radians(state.pitch_deg))
@@ -123,7 +129,7 @@ def _disc(diameter_px: float) -> UInt8Array:
 
 def lean_mps2(state: VehicleState) -> tuple[float, float]:
     """Forward and right, the acceleration that a vehicle leaning so would have without drag; zero when unknown."""
-    if state_refusal(replace(state, yaw_deg=0.0, agl_m=1.0)) is not None:
+    if not has_attitude(state):
         return 0.0, 0.0
     if state.lean_deg is not None:
         # The attitude is a gimbal's: whither the body leans is not known.
@@ -192,7 +198,7 @@ def _detail(pixels: UInt8Array) -> Float32Array:
 def _turned_px(before: _Still, state: VehicleState) -> float:
     """How far the attitude since then moves the picture; 0 when unknown."""
     then = before.state
-    if state_refusal(replace(then, agl_m=1.0)) or state_refusal(replace(state, agl_m=1.0)):
+    if not (has_attitude(then, heading=True) and has_attitude(state, heading=True)):
         return 0.0
     tilts = ((then.roll_deg, state.roll_deg), (then.pitch_deg, state.pitch_deg), (then.yaw_deg, state.yaw_deg))
     roll, pitch, yaw = (

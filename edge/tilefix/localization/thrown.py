@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 
 from tilefix.camera import rotation_deg
-from tilefix.localization.gates import state_refusal
+from tilefix.localization.gates import has_attitude
 from tilefix.localization.look import Look
 from tilefix.types import VehicleState
 
@@ -19,7 +18,7 @@ LEANED_RATIO = 1.2
 
 def turned_rad(before: VehicleState | None, now: VehicleState) -> float:
     """The angle between two attitudes; 0 where one is not known."""
-    if before is None or any(state_refusal(replace(one, agl_m=1.0)) for one in (before, now)):
+    if before is None or not (has_attitude(before, heading=True) and has_attitude(now, heading=True)):
         return 0.0
     then, there = (rotation_deg(one.roll_deg or 0.0, one.pitch_deg or 0.0, one.yaw_deg or 0.0) for one in (before, now))
     return math.acos(max(-1.0, min(1.0, 0.5 * (float(np.trace(then.T @ there)) - 1.0))))

@@ -135,8 +135,8 @@ class SimulatedAutopilot:
         elif kind == "GPS_INPUT":
             self.flight.take_position(gps_input(message))
         elif kind in LOCAL_POSITIONS:
-            px4 = self.settings.firmware.kind is AutopilotKind.PX4
-            self.flight.take_local(local_position(message, self.flight.sensed_attitude_deg() if px4 else None))
+            attitude_deg = self.flight.sensed_attitude_deg() if self._is_px4 else None
+            self.flight.take_local(local_position(message, attitude_deg))
         elif kind == "GLOBAL_POSITION_SENSOR":
             self.flight.take_global(global_position(message))
         elif kind == "TIMESYNC":
