@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +161,18 @@ def _start(config: Path, *more: str, before: str = "") -> subprocess.Popen[str]:
     )
 
 
+def _terminated(process: subprocess.Popen[str], pilot: Pilot, ready: Callable[[], None]) -> str:
+    """What the program said until SIGTERM ended it, which it gets when `ready` returns."""
+    try:
+        ready()
+        process.send_signal(signal.SIGTERM)
+        return process.communicate(timeout=30.0)[1]
+    finally:
+        pilot.close()
+        process.kill()
+        process.wait()
+
+
 def _free_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
@@ -171,14 +183,7 @@ def test_a_flight_is_published_recorded_and_ended_by_sigterm(scene: Scene, tmp_p
     port = _free_port()
     process = _start(_config(scene, port), "--record", str(tmp_path / "flight"))
     pilot = Pilot(port, gnss_s=3.0)
-    try:
-        pilot.wait_for("GPS_INPUT", 40, process)
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=30.0)
-    finally:
-        pilot.close()
-        process.kill()
-        process.wait()
+    errors = _terminated(process, pilot, lambda: pilot.wait_for("GPS_INPUT", 40, process))
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
     for sent in pilot.of("GPS_INPUT"):
@@ -209,16 +214,12 @@ def test_a_flight_is_published_recorded_and_ended_by_sigterm(scene: Scene, tmp_p
 def test_a_frame_that_takes_long_neither_delays_nor_spoils_the_end(scene: Scene) -> None:
     port = _free_port()
     process = _start(_config(scene, port), before=SLOW)
-    pilot = Pilot(port, gnss_s=60.0)
-    try:
+
+    def looks() -> None:
         assert process.stderr is not None
         assert any("looking" in line for line in process.stderr)
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=30.0)
-    finally:
-        pilot.close()
-        process.kill()
-        process.wait()
+
+    errors = _terminated(process, Pilot(port, gnss_s=60.0), looks)
     assert process.returncode == 0, errors
 
 

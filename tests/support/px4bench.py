@@ -19,7 +19,7 @@ from typing import Any
 from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
 from support.benches import BODY_FRD, HOME, LOCAL_NED, NAN, SPEED_MPS, Bench, Feed, StandIn, Truth, covariance
-from support.sitlbench import end_process
+from support.sitlbench import Program
 from tilefix.geodesy import LocalFrame
 from tilefix.links.messages import AutopilotKind
 from tilefix.simulation.acceptance.firmware import Firmware
@@ -113,7 +113,7 @@ class Px4Bench(Bench):
             self.send(mavlink.MAVLink_timesync_message(own_ns, message.ts1))
 
 
-class Px4Sitl(Px4Bench):
+class Px4Sitl(Program, Px4Bench):
     """A quadrotor, on the ground and sure of its position. `beside`: the link to a companion is left to another one."""
 
     def __init__(
@@ -266,14 +266,6 @@ class Px4Sitl(Px4Bench):
         self._flying_ned = (SPEED_MPS, 0.0, 0.0)
         self.run(7.0, feed)
         assert math.hypot(self.truth().north_mps, self.truth().east_mps) > 0.7 * SPEED_MPS, self.texts
-
-    def close(self) -> None:
-        if hasattr(self, "_socket"):
-            self._socket.close()
-        end_process(self._process)
-        self._log.close()
-        with contextlib.suppress(OSError):
-            self._folder.cleanup()
 
 
 class Px4StandIn(Px4Bench, StandIn):

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
@@ -42,17 +42,30 @@ def program(name: str) -> Path | None:
     return None
 
 
-def end_process(process: subprocess.Popen[bytes]) -> None:
-    """Ends a program and what it started, by force where it does not go by itself."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(5.0)
+class Program:
+    """A simulator that runs: its process, its log, its folder and, once it is reached, the socket to it."""
+
+    _process: subprocess.Popen[bytes]
+    _log: BinaryIO
+    _folder: tempfile.TemporaryDirectory[str]
+    _socket: socket.socket
+
+    def close(self) -> None:
+        """Ends it and what it started, by force where it does not go by itself."""
+        if hasattr(self, "_socket"):
+            self._socket.close()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if self._process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, number)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(5.0)
+        self._log.close()
+        with contextlib.suppress(OSError):
+            self._folder.cleanup()
 
 
-class Sitl(Bench):
+class Sitl(Program, Bench):
     """A copter or plane; on the ground and sure of its position, unless `cold`."""
 
     def __init__(self, binary: Path, parameters: Mapping[str, float], *, cold: bool = False) -> None:
@@ -205,11 +218,3 @@ class Sitl(Bench):
             self._flying_ned = (SPEED_MPS, 0.0, 0.0)
             self.run(8.0, feed)
         assert math.hypot(self.truth().north_mps, self.truth().east_mps) > 0.7 * SPEED_MPS, self.texts
-
-    def close(self) -> None:
-        if hasattr(self, "_socket"):
-            self._socket.close()
-        end_process(self._process)
-        self._log.close()
-        with contextlib.suppress(OSError):
-            self._folder.cleanup()
