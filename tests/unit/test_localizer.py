@@ -11,6 +11,7 @@ import pytest
 from support.embedders import ThumbnailEmbedder
 from support.scenes import AGL_M, CAMERA, noise_ground, small_map
 from tilefix.camera import CameraModel, Mount
+from tilefix.localization.belief import MODE_REACH_CELLS, Belief, Mode
 from tilefix.localization.localizer import OUTVOTED_M, Localizer, LocalizerSettings
 from tilefix.localization.register import Peak
 from tilefix.maps.package import MapPackage
@@ -69,6 +70,16 @@ def test_finds_itself_without_a_hint_and_follows(package) -> None:
     assert (last.velocity_east_mps, last.velocity_north_mps) == pytest.approx((SPEED_MPS, 0.0), abs=0.5)
     lat_lon = package.frame.to_geodetic(last.east_m, last.north_m)
     assert (last.lat_deg, last.lon_deg) == pytest.approx(lat_lon)
+
+
+def test_another_belief_decides_in_place_of_the_usual_one(package) -> None:
+    class Undecided(Belief):
+        def mode(self, reach: int = MODE_REACH_CELLS) -> Mode:
+            return replace(super().mode(reach), probability=0.5)
+
+    index, embedder = TileIndex.open(package), ThumbnailEmbedder()
+    localizer = Localizer(package, index, embedder, CAMERA, Mount(), belief=Undecided)
+    assert {answer.reason for answer in fly(localizer, package, range(12))} == {Reason.AMBIGUOUS}
 
 
 def test_told_to_search_for_every_frame_it_keeps_what_it_found(package) -> None:

@@ -10,11 +10,13 @@ tracked in a small window (`track`). A frame that does not match lets the positi
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
 from tilefix.camera import CameraModel, Mount
+from tilefix.geodesy import Grid
 from tilefix.localization.acquire import Acquisition
 from tilefix.localization.belief import Belief
 from tilefix.localization.chain import Chain, Step
@@ -59,7 +61,8 @@ UNSETTLED_M = 200.0
 
 
 class Localizer:
-    """Position of one vehicle on one map. See the module's page for how."""
+    """Position of one vehicle on one map. See the module's page for how. `belief`: makes the one over the map's grid,
+    from that and the size of its cells in metres."""
 
     def __init__(
         self,
@@ -69,6 +72,8 @@ class Localizer:
         camera: CameraModel,
         mount: Mount,
         settings: LocalizerSettings | None = None,
+        *,
+        belief: Callable[[Grid, float], Belief] = Belief,
     ) -> None:
         self._package = package
         self._settings = settings or LocalizerSettings()
@@ -76,7 +81,7 @@ class Localizer:
         gsd = package.grid.gsd_m
         span = max(package.grid.width_px, package.grid.height_px) * gsd
         # Cells of six map pixels, coarser on a map so large that a million cells would not cover it.
-        self._belief = Belief(package.grid, max(6.0 * gsd, span / 1000.0))
+        self._belief = belief(package.grid, max(6.0 * gsd, span / 1000.0))
         self._acquisition = Acquisition(package, index, embedder, self._belief, self._settings)
         self._follower = Follower(self._settings, self._belief.cell_m)
         self._fix_sigma_m = fix_max_sigma_m(gsd)

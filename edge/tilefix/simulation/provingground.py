@@ -15,6 +15,8 @@ from tilefix.errors import TilefixError
 from tilefix.evaluation.replay import Hint, Replay, replay
 from tilefix.evaluation.scoring import Answer
 from tilefix.flights.flight import Flight, FlightRow
+from tilefix.geodesy import Grid
+from tilefix.localization.belief import Belief
 from tilefix.localization.localizer import Localizer, LocalizerSettings
 from tilefix.mapbuild.package import ArrayImagery, build_package
 from tilefix.maps.package import MapPackage
@@ -153,12 +155,17 @@ class ProvingGround:
         self._packages: dict[str, MapPackage] = {}
 
     def try_fault(
-        self, fault: Fault | None, progress: Callable[[int, int], None] | None = None
+        self,
+        fault: Fault | None,
+        progress: Callable[[int, int], None] | None = None,
+        belief: Callable[[Grid, float], Belief] = Belief,
     ) -> tuple[Outcome, Replay, FaultyFlight]:
-        """Flies with that fault, or with none."""
+        """Flies with that fault, or with none. `belief`: the localizer's."""
         package, flight = self.package(fault), self.flight(fault)
         index = TileIndex.open(package)
-        localizer = Localizer(package, index, self._embedder, flight.camera, flight.mount, self._settings)
+        localizer = Localizer(
+            package, index, self._embedder, flight.camera, flight.mount, self._settings, belief=belief
+        )
         hint = self._wrong_hint(flight) if fault is Fault.WRONG_HINT else None
         result = replay(flight, localizer, package.frame, package.grid, MonotonicClock(), hint=hint, progress=progress)
         return outcome_of(flight, result.answers, self.scene.seed), result, flight
