@@ -1,12 +1,16 @@
 """The autopilot stand-in: real MAVLink 2, and a flight that is as good as what it is fed."""
 
+import itertools
 import math
 import socket
 import time
 
+import cv2
+import numpy as np
 import pytest
 from pymavlink.dialects.v20 import ardupilotmega as mavlink
 
+from tilefix.camera import rotation_deg
 from tilefix.geodesy import LocalFrame
 from tilefix.links.messages import Airframe
 from tilefix.simulation.acceptance.firmware import Firmware
@@ -148,6 +152,27 @@ def test_attitude_and_pressure_tell_the_truth_within_their_errors():
     assert 900.0 < first.press_abs < 1013.0
     climbed = (first.press_abs - last.press_abs) * 8.6
     assert climbed == pytest.approx(bench.flight.motions[-1].agl_m - bench.flight.motions[30].agl_m, abs=2.0)
+
+
+@pytest.mark.parametrize("hz", [50, 40])
+def test_told_rates_joined_by_straight_lines_give_the_whole_turn(hz):
+    """At 40 Hz a message comes after two ticks or after three, and means alone leave 2.7 degrees of it out."""
+    bench, told = Bench(), []
+    bench.send(_command(mavlink.MAV_CMD_SET_MESSAGE_INTERVAL, mavlink.MAVLINK_MSG_ID_ATTITUDE, 1e6 / hz))
+    bench.run(1.0)
+    for _ in range(60 * 100):
+        attitudes = _of(bench.run(0.01, period_s=0.01), "ATTITUDE")
+        told += [(bench.flight.ticks, (a.rollspeed, a.pitchspeed, a.yawspeed)) for a in attitudes]
+    assert len(told) == pytest.approx(60 * hz, abs=2)
+    left_deg, turned_deg, worst_deg = np.zeros(3), 0.0, 0.0
+    for (then, before), (now, rates) in itertools.pairwise(told):
+        attitudes = [bench.flight.motions[at] for at in (then, now)]
+        first, last = (rotation_deg(one.roll_deg, one.pitch_deg, one.yaw_deg) for one in attitudes)
+        turn_deg = np.degrees(cv2.Rodrigues(first.T @ last)[0].ravel())
+        left_deg += turn_deg - (now - then) * 0.01 * np.degrees((np.array(before) + rates) / 2.0)
+        turned_deg, worst_deg = turned_deg + turn_deg[2], max(worst_deg, *np.abs(left_deg))
+    assert turned_deg > 80.0
+    assert worst_deg < 0.6
 
 
 def test_gnss_is_good_until_denied_then_says_nothing():
