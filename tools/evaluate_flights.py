@@ -8,7 +8,8 @@
     python tools/evaluate_flights.py attitude evaluation      how much of the errors is that of the logs
 
 Sets of flights: `development` to choose settings by, `evaluation` for figures that are published; `development-large`
-and `large` over 25 km2 each. What exists already is kept, so a run that was cut short goes on.
+and `large` over 25 km2 each, `development-vast` and `vast` over 100 km2. What exists already is kept, so a run that was
+cut short goes on.
 """
 
 from __future__ import annotations

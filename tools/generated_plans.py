@@ -44,6 +44,8 @@ SETS = {
     "evaluation": WorldSet(range(9100, 9112), flights=4, frames=420),
     "development-large": WorldSet(range(1710, 1711), flights=2, frames=100, size_m=5000.0, gsd_m=0.6, stride_m=60.0),
     "large": WorldSet(range(9120, 9122), flights=3, frames=100, size_m=5000.0, gsd_m=0.6, stride_m=60.0),
+    "development-vast": WorldSet(range(1720, 1721), flights=2, frames=100, size_m=10000.0, gsd_m=0.8, stride_m=60.0),
+    "vast": WorldSet(range(9125, 9126), flights=3, frames=100, size_m=10000.0, gsd_m=0.8, stride_m=60.0),
 }
 
 

@@ -1,9 +1,14 @@
 """Generated worlds: repeatable, each its own, and honestly different from look to look."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
+from tilefix.simulation import surface
+from tilefix.simulation import world as world_module
+from tilefix.simulation.layout import plan
 from tilefix.simulation.world import (
     EVALUATION_SEED_START,
     TRAINING_SEEDS,
@@ -81,7 +86,37 @@ def test_seed_ranges_do_not_overlap():
     assert max(*TRAINING_SEEDS, *VALIDATION_SEEDS) < EVALUATION_SEED_START
 
 
-@pytest.mark.parametrize(("size_m", "gsd_m"), [(10.0, 0.5), (2000.0, 0.01), (float("nan"), 0.5), (8000.0, 0.2)])
+@pytest.mark.parametrize(
+    ("size_m", "gsd_m"), [(10.0, 0.5), (2000.0, 0.01), (float("nan"), 0.5), (8000.0, 0.2), (10001.0, 1.0)]
+)
 def test_impossible_sizes_are_refused(size_m, gsd_m):
     with pytest.raises(ValueError, match="must be"):
         generate_world(1, size_m=size_m, gsd_m=gsd_m)
+
+
+def test_more_regions_than_sixteen_bits_hold_are_told_apart():
+    layout = plan(1002, 200.0)
+    few = surface.paint_ground(layout, 200, 1.0)
+    assert few.dtype == np.uint16
+    count = len(layout.regions.cover)
+    for cover in layout.regions.cover * (65536 // count + 1):
+        layout.regions.add(cover)
+    moved = len(layout.regions.cover) - count
+    strokes = [(kind, points, region + moved, width_m) for kind, points, region, width_m in layout.strokes]
+    many = surface.paint_ground(replace(layout, strokes=strokes), 200, 1.0)
+    assert np.array_equal(many, few.astype(int) + moved)
+
+
+def test_light_does_not_depend_on_where_it_is_cut_into_bands(monkeypatch):
+    height_m = (6.0 * np.random.default_rng(5).random((300, 80)).astype(np.float32)) ** 2
+    whole = surface.sunlight(height_m, 0.5, 200.0, 30.0, 0.4)
+    monkeypatch.setattr(surface, "_BAND_ROWS", 17)
+    assert np.array_equal(surface.sunlight(height_m, 0.5, 200.0, 30.0, 0.4), whole)
+
+
+def test_blur_does_not_depend_on_where_it_is_cut_into_bands(world, monkeypatch):
+    look = replace(satellite_look(1001), noise=0.0)
+    assert look.blur_m > 0.0
+    whole = world.render(look)
+    monkeypatch.setattr(world_module, "_BAND_ROWS", 77)
+    assert np.array_equal(world.render(look), whole)

@@ -51,8 +51,6 @@ class Regions:
     def add(self, cover: Cover, angle_rad: float = 0.0, group: int | None = None) -> int:
         """The number of a new region."""
         number = len(self.cover)
-        if number >= 65535:
-            raise ValueError("a world holds at most 65535 regions: generate a smaller one")
         self.cover.append(int(cover))
         self.angle_rad.append(angle_rad)
         self.group.append(number if group is None else group)

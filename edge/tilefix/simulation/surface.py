@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,9 +13,10 @@ from tilefix.simulation.ground import Building, Layout, rectangle
 from tilefix.simulation.noise import rng_for
 from tilefix.types import Float32Array, Float64Array
 
-RegionArray = npt.NDArray[np.uint16]
+RegionArray = npt.NDArray[np.integer[Any]]
 _SUBPIXEL_BITS = 4
 _SPRITES_PER_SIZE = 8
+_BAND_ROWS = 256
 CAR_LENGTH_M, CAR_WIDTH_M, CAR_HEIGHT_M = 4.5, 1.9, 1.5
 
 
@@ -23,8 +25,9 @@ def _fixed(points_m: Float64Array, gsd_m: float) -> npt.NDArray[np.int32]:
 
 
 def paint_ground(layout: Layout, side_px: int, gsd_m: float) -> RegionArray:
-    """The region of each pixel of bare ground, uint16 (side_px, side_px)."""
-    regions = np.zeros((side_px, side_px), np.uint16)
+    """The region of each pixel of bare ground (side_px, side_px): uint16, or int32 of a world that has more regions."""
+    small = len(layout.regions.cover) <= np.iinfo(np.uint16).max
+    regions: RegionArray = np.zeros((side_px, side_px), np.uint16 if small else np.int32)
     for kind, points, region, width_m in layout.strokes:
         fixed = _fixed(points, gsd_m)
         if kind == "fill":
@@ -71,7 +74,7 @@ def raise_building(
         roof = b.eave_m + b.ridge_m * slope / (b.width_m / 2.0)
     else:
         roof = np.where(np.minimum(from_end, from_side) < 0.6, b.eave_m + 0.5, b.eave_m)
-    face = np.full(inside.shape, b.region, np.uint16)
+    face = np.full(inside.shape, b.region, regions.dtype)
     if b.solar >= 0:
         face[(v > 0.12 * b.width_m) & (v < 0.42 * b.width_m) & (np.abs(u) < 0.33 * b.length_m)] = b.solar
     elif b.ridge_m == 0.0 and b.width_m > 12.0:  # roof lights and plant
@@ -186,12 +189,21 @@ def sunlight(
         shift = np.array([[1.0, 0.0, reach * to_sun[0]], [0.0, 1.0, reach * to_sun[1]]])
         moved = cv2.warpAffine(horizon, shift, height_m.shape[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
         moved -= np.float32(reach * fall_m)
-        horizon = np.maximum(horizon, moved)
+        horizon = np.maximum(horizon, moved, out=moved)
         reach *= 2
-    lit = 1.0 - np.clip((horizon - height_m - 0.15) / 0.7, 0.0, 1.0)
-    slope_x = np.clip(cv2.Scharr(height_m, cv2.CV_32F, 1, 0, scale=1.0 / (32.0 * gsd_m)), -1.2, 1.2)
-    slope_y = np.clip(cv2.Scharr(height_m, cv2.CV_32F, 0, 1, scale=1.0 / (32.0 * gsd_m)), -1.2, 1.2)
-    facing = math.sin(elevation) - math.cos(elevation) * (slope_x * to_sun[0] + slope_y * to_sun[1])
-    facing /= np.sqrt(1.0 + slope_x * slope_x + slope_y * slope_y) * math.sin(elevation)
-    light = ambient + (1.0 - ambient) * lit * np.clip(facing, 0.1, 1.6)
-    return np.asarray(light, dtype=np.float32)
+    light = np.empty_like(height_m)
+    for top in range(0, height_m.shape[0], _BAND_ROWS):
+        rows = slice(top, top + _BAND_ROWS)
+        lit = 1.0 - np.clip((horizon[rows] - height_m[rows] - 0.15) / 0.7, 0.0, 1.0)
+        # With a row around it, for the slopes.
+        first = max(top - 1, 0)
+        around = height_m[first : top + _BAND_ROWS + 1]
+        own = slice(top - first, top - first + lit.shape[0])
+        slope_x, slope_y = (
+            np.clip(cv2.Scharr(around, cv2.CV_32F, dx, 1 - dx, scale=1.0 / (32.0 * gsd_m)), -1.2, 1.2)[own]
+            for dx in (1, 0)
+        )
+        facing = math.sin(elevation) - math.cos(elevation) * (slope_x * to_sun[0] + slope_y * to_sun[1])
+        facing /= np.sqrt(1.0 + slope_x * slope_x + slope_y * slope_y) * math.sin(elevation)
+        light[rows] = ambient + (1.0 - ambient) * lit * np.clip(facing, 0.1, 1.6)
+    return light
