@@ -136,6 +136,32 @@ def test_px4_fuses_a_velocity_only_where_that_is_switched_on(control: float, dra
     assert (core.estimator.velocity[0] - east_mps > 0.03) is drawn
 
 
+@pytest.mark.parametrize(
+    ("own", "off_mps", "drawn"),
+    [
+        ({}, 0.6, True),
+        ({}, 2.5, False),
+        ({"EKF2_EVV_GATE": 30.0}, 2.5, True),
+        ({"EKF2_EVV_GATE": 1.0}, 0.6, False),
+        ({"EKF2_EVV_NOISE": 2.0}, 2.5, True),
+    ],
+)
+def test_px4_drops_a_velocity_beyond_its_gate(own: dict[str, float], off_mps: float, drawn: bool) -> None:
+    """The position that came with it is taken all the same."""
+    core = _flight("odometry", {"EKF2_EV_CTRL": 5.0, **own}, **PX4_WITH_ODOMETRY).autopilot.flight
+    for _ in range(500):
+        core.tick()
+    verdicts = []
+    for _ in range(2):
+        core.tick()
+        (east_m, north_m), (east_mps, north_mps) = core.estimator.position, core.estimator.velocity
+        velocity = (east_mps + off_mps, north_mps)
+        given = LocalPosition(core.now_s, north_m, east_m, 0.0, (4.0, 4.0, 4.0), velocity=velocity)
+        verdicts.append(core.take_local(replace(given, velocity_variances=(0.01, 0.01, 0.01))))
+    assert verdicts[-1] is Verdict.FUSED
+    assert (core.estimator.velocity[0] - east_mps > 0.02) is drawn
+
+
 @pytest.mark.parametrize(("route", "parameters"), [("gps_input", {}), ("vision", VISION)])
 def test_a_reboot_in_the_air_is_taken_up_again(route: str, parameters: dict[str, float]) -> None:
     """Origin, streams, version, parameters and the mapping of its clock."""

@@ -126,6 +126,8 @@ _PX4: dict[str, Entry] = {
     "EKF2_EV_QMIN": (_INT32, 0),
     "EKF2_EVP_GATE": (_REAL, 5.0),
     "EKF2_EVP_NOISE": (_REAL, 0.1),
+    "EKF2_EVV_GATE": (_REAL, 3.0),
+    "EKF2_EVV_NOISE": (_REAL, 0.1),
     "EKF2_GPS_CTRL": (_INT32, 7),
     "EKF2_GPS_P_NOISE": (_REAL, 0.5),
     "EKF2_HGT_REF": (_INT32, 1),

@@ -210,7 +210,7 @@ class Px4Navigation:
         least_mps = self._parameters.effective("EKF2_EVV_NOISE", 0.1)
         told = given.velocity_variances
         sigma_mps = least_mps if told is None else max(math.sqrt(max(*told[:2], 0.0)), least_mps)
-        gate = self._parameters.effective("EKF2_EVV_GATE", 3.0)
+        gate = max(self._parameters.effective("EKF2_EVV_GATE", 3.0), 1.0)
         if self.estimator.velocity_ratio(given.velocity, sigma_mps, age_s, gate) < 1.0:
             self.estimator.fuse_velocity(given.velocity, sigma_mps, age_s)
 
