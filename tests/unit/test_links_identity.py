@@ -143,6 +143,20 @@ def test_a_parameter_that_is_refused_comes_with_the_reason() -> None:
     assert refused(1, b"") == []
 
 
+@pytest.mark.parametrize(
+    ("target", "taken"),
+    [((7, 191), True), ((0, 0), True), ((7, 0), True), ((255, 191), False), ((7, 192), False), ((8, 191), False)],
+)
+def test_answers_to_others_are_none_of_ours(target: tuple[int, int], taken: bool) -> None:
+    """A ground station behind the same router asks, and the autopilot's answer to it comes by here."""
+    rig = Rig()
+    rig.hear(rig.pilot.heartbeat())
+    refused = mavlink.MAVLink_param_error_message(*target, b"GPS2_TYPE", -1, 1)
+    done = mavlink.MAVLink_command_ack_message(43003, 0, 0, 0, *target)
+    for answer, kind in ((refused, ParameterRefused), (done, CommandResult)):
+        assert [type(one) for one in rig.hear(rig.pilot.pack(answer))] == [kind] * taken
+
+
 def test_parameters_are_read_and_set_as_the_autopilot_wants_them() -> None:
     rig = Rig()
     assert not rig.link.request_parameter("GPS2_TYPE")

@@ -41,6 +41,7 @@ _MAX_TYPES = 4096
 # Questions about the time that may still be answered, and who sent the last commands.
 _TIMESYNCS_OPEN = 4
 _ASKERS = 8
+_ANSWERS = ("COMMAND_ACK", "PARAM_ERROR")
 
 
 class MavlinkLink:
@@ -116,6 +117,8 @@ class MavlinkLink:
         name = message.get_type()
         if heard.is_order:
             return self._order(heard, now_ns)
+        if name in _ANSWERS and not self._asked(message):
+            return []
         decoded: list[LinkMessage] = []
         boot_ms = getattr(message, "time_boot_ms", 0)
         if boot_ms and self._decoder.boot.heard(boot_ms * 1_000_000, now_ns):
@@ -132,6 +135,11 @@ class MavlinkLink:
             self._parameter_types[message.param_id] = message.param_type
         one = self._decoder.decode(message, now_ns)
         return decoded if one is None else [*decoded, one]
+
+    def _asked(self, answer: Any) -> bool:
+        """True where an answer names us, or nobody: a router lets those to a ground station through as well."""
+        system, component = answer.target_system, answer.target_component
+        return system in (0, self.system_id) and component in (0, self._sender.srcComponent)
 
     def _order(self, heard: Heard, now_ns: int) -> list[LinkMessage]:
         """A command for tilefix, and where its answer goes."""
