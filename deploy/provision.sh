@@ -234,23 +234,25 @@ TEXT
     done
 }
 
+# roots_alone PATH: whether it is a folder, and no link, in which nobody but root may put anything.
+roots_alone() { [ -n "$(find "$1" -maxdepth 0 -type d -uid 0 ! -perm /022 2>/dev/null)" ]; }
+
 # put_map DIR: the map of a bundle, as a version of the slot maps/NAME (tilefix update puts later ones beside it). One that
 # is in use is not replaced: maps are updated for themselves.
 put_map() {
-    local slot version
+    local slot version path others=''
     slot=$STATE/maps/$(basename "$1")
     version=$(sha256sum "$1/manifest.json" | cut -c1-16)
+    for path in "$slot" "$slot/versions"; do
+        if { [ -L "$path" ] || [ -e "$path" ]; } && ! roots_alone "$path"; then others=$path; fi
+    done
     if [ -e "$slot/current" ]; then
+        [ -z "$others" ] || warn "$others is not root's alone: the map in use may be swapped for another (chown, chmod go-w)"
         [ "$(readlink "$slot/current")" = "versions/$version" ] ||
             say "map $(basename "$1"): another version is in use and stays (tilefix update --map $1 takes this one)"
         return
     fi
-    local path
-    for path in "$slot" "$slot/versions"; do
-        if [ -L "$path" ] || { [ -e "$path" ] && [ "$(stat -c %u "$path")" -ne 0 ]; }; then
-            die "$path is no folder of root's (look at it, and remove it)"
-        fi
-    done
+    [ -z "$others" ] || die "$others is no folder of root's alone (look at it, and remove it)"
     changed "map $(basename "$1")"
     act rm -rf "$slot/versions/$version"
     act mkdir -p "$slot/versions/$version"

@@ -61,10 +61,21 @@ step precious stat -c '%a %U' /srv/precious
 step new ls /srv/new
 rm "$state/recordings" "$state/engine"
 rmdir "$layers/root/srv/precious"
+site=$layers/root/var/lib/tilefix/maps/site
+chmod 777 "$site/versions"
+step open "${provision[@]}" --no-selftest
+rm "$site/current"
+step open_to_all "${provision[@]}" --no-selftest
+chmod 755 "$site/versions"
+chroot "$layers/root" chgrp tilefix /var/lib/tilefix/maps/site
+chmod 775 "$site"
+step open_to_group "${provision[@]}" --no-selftest
+chmod 755 "$site"
 chroot "$layers/root" chown tilefix /var/lib/tilefix/maps/site
-rm "$layers/root/var/lib/tilefix/maps/site/current"
 step given "${provision[@]}" --no-selftest
-rm -r "$layers/root/var/lib/tilefix/maps/site"
+chroot "$layers/root" chown root /var/lib/tilefix/maps/site
+step mended "${provision[@]}" --no-selftest
+rm -r "$site"
 step no_router "${provision[@]}" --mavlink-router /dev/ttyTHS1:921600
 printf '#!/bin/sh\n' >"$layers/root/usr/bin/mavlink-routerd"
 chmod 755 "$layers/root/usr/bin/mavlink-routerd"

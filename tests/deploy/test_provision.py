@@ -129,9 +129,20 @@ def test_a_link_of_the_services_user_is_not_followed_by_root(board: Path) -> Non
     assert "No such file" in said(board, "new")
 
 
-def test_a_map_is_not_put_into_a_folder_that_is_not_roots(board: Path) -> None:
-    assert "maps/site is no folder of root's" in said(board, "given")
-    assert said(board, "given").endswith("exit status 2\n")
+@pytest.mark.parametrize(
+    ("step", "folder"), [("given", "site"), ("open_to_group", "site"), ("open_to_all", "site/versions")]
+)
+def test_a_map_is_not_put_into_a_folder_that_others_may_change(board: Path, step: str, folder: str) -> None:
+    assert f"maps/{folder} is no folder of root's alone" in said(board, step)
+    assert said(board, step).endswith("exit status 2\n")
+    assert "./var/lib/tilefix/maps/site/current" not in left(board, step)
+
+
+def test_a_map_in_use_that_others_may_swap_is_told(board: Path) -> None:
+    assert "maps/site/versions is not root's alone" in said(board, "open")
+    assert said(board, "open").endswith("exit status 0\n")
+    assert "root's alone" not in said(board, "second") + said(board, "mended")
+    assert "./var/lib/tilefix/maps/site/current" in left(board, "mended")
 
 
 def test_purge_leaves_nothing(board: Path) -> None:
