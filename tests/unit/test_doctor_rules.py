@@ -69,7 +69,10 @@ TRIALS = [
     Trial("GPS2_DELAY_MS", (0, 200), (100, 250), 200, reboot=True, given={"delay_ms": 200.0}),
     Trial("GPS2_DELAY_MS", (20, 100, 120), (0, 200), 120),
     Trial("GPS2_DELAY_MS", (0, 200, 220), (250,), 220, others={"GPS1_DELAY_MS": 220}),
+    Trial("GPS2_DELAY_MS", (0, 200), (250,), 200, others={"GPS1_TYPE": 5}),
+    Trial("GPS2_DELAY_MS", (80,), (120, 0), 80, others={"GPS1_TYPE": 26}),
     Trial("GPS_DELAY_MS2", (120,), (0,), 120, version=V45),
+    Trial("GPS_DELAY_MS2", (80,), (120, 0), 80, version=V45, others={"GPS_TYPE": 10}),
     Trial("GPS2_DELAY_MS", (0, 150, 250), (20, 90), 200, weight=ADVICE, reboot=True, given=_203, others=_FIRST_250),
     Trial("GPS2_DELAY_MS", (70, 120, 170), (0, 60, 250), 120, weight=ADVICE, reboot=True, given={"latency_ms": 160.0}),
     Trial("GPS2_DELAY_MS", (60, 80, 130), (0, 250), 80, weight=ADVICE, reboot=True, given={"latency_ms": 82.0}),
@@ -216,14 +219,34 @@ def _with(trial: Trial) -> Case:
     return replace(_case(trial), parameters={**_defaults(_case(trial)), **trial.others})
 
 
-def test_what_the_buffer_cannot_hold_is_told_with_its_figures() -> None:
+@pytest.mark.parametrize(
+    ("first", "held", "told"),
+    [
+        ({}, 120, "120 (first receiver: u-blox 7 or newer): "),
+        ({"GPS1_TYPE": 2}, 120, "120 (first receiver: u-blox 7 or newer): "),
+        ({"GPS1_TYPE": 18}, 160, "160 (first receiver: u-blox moving baseline): "),
+        ({"GPS1_TYPE": 5}, 200, "200 (first receiver: NMEA): "),
+        ({"GPS1_TYPE": 10}, 80, "80 (first receiver: Septentrio): "),
+        ({"GPS1_TYPE": 9}, 200, "200 (first receiver: type 9): "),
+        ({"GPS1_TYPE": 0}, 60, "60 (first receiver: none): "),
+        ({"GPS1_DELAY_MS": 20}, 60, "60: "),
+        ({"GPS1_DELAY_MS": 200, "GPS1_TYPE": 10}, 200, "200: "),
+    ],
+)
+def test_what_the_buffer_cannot_hold_is_told_with_its_figures(first: dict[str, float], held: float, told: str) -> None:
     case = Case(ARDUPILOT, COPTER, V47, GPS, latency_ms=273.0)
-    for first_ms, held in ((0.0, "120"), (20.0, "60"), (200.0, "200")):
-        found = diagnose(case, {**_defaults(case), "GPS1_DELAY_MS": first_ms, "GPS2_DELAY_MS": float(held)})
-        told = [one for one in found if one.name == "GPS2_DELAY_MS"]
-        assert [(one.wanted, one.weight) for one in told] == [(None, ADVICE)]
-        assert f"take 273 ms at best, the estimator's buffer holds {held}: " in told[0].why
-        assert "lower the latency" in told[0].why
+    found = diagnose(case, {**_defaults(case), "GPS2_DELAY_MS": held, **first})
+    found = [one for one in found if one.name == "GPS2_DELAY_MS"]
+    assert [(one.wanted, one.weight) for one in found] == [(None, ADVICE)]
+    assert f"take 273 ms at best, the estimator's buffer holds {told}" in found[0].why
+    assert "lower the latency" in found[0].why
+    assert len(found[0].why) < 200
+
+
+def test_other_routes_do_not_go_by_the_first_receiver() -> None:
+    case = Case(ARDUPILOT, COPTER, V47, VISION, latency_ms=400.0)
+    found = [one for one in diagnose(case, {**_defaults(case), "VISO_DELAY_MS": 250}) if one.name == "VISO_DELAY_MS"]
+    assert "buffer holds 250: " in found[0].why
 
 
 def test_bits_that_are_not_the_rules_own_stay() -> None:

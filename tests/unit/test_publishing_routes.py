@@ -301,9 +301,16 @@ def test_a_configured_delay_that_the_autopilot_does_not_share_is_told() -> None:
 
 
 def test_late_pictures_are_advised_no_more_than_the_buffer_holds() -> None:
-    """ArduPilot makes it for its first receiver: 120 ms for a u-blox, unless a parameter says otherwise."""
-    for first_ms, held_ms in ((None, 120), (0.0, 120), (20.0, 60), (220.0, 220), (400.0, 250)):
-        first = {} if first_ms is None else {"GPS1_DELAY_MS": first_ms}
+    """ArduPilot makes it for its first receiver, by its kind unless a parameter says otherwise."""
+    for first, held_ms in (
+        ({}, 120),
+        ({"GPS1_DELAY_MS": 0.0, "GPS1_TYPE": 1.0}, 120),
+        ({"GPS1_DELAY_MS": 0.0, "GPS1_TYPE": 10.0}, 80),
+        ({"GPS1_DELAY_MS": 0.0, "GPS1_TYPE": 5.0}, 200),
+        ({"GPS1_DELAY_MS": 20.0, "GPS1_TYPE": 5.0}, 60),
+        ({"GPS1_DELAY_MS": 220.0}, 220),
+        ({"GPS1_DELAY_MS": 400.0}, 250),
+    ):
         publisher = _publisher("gps_input")
         for index in range(40):
             publisher.latency.note(index * S, index * S + 700_000_000)

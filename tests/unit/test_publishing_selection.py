@@ -184,8 +184,10 @@ def test_the_publisher_asks_for_what_its_routes_need() -> None:
     vehicle = Vehicle()
     assert Publisher().wanted(vehicle, 0) == []
     vehicle.take(identity(version=(4, 5, 0)))
-    assert Publisher().wanted(vehicle, 0) == ["GPS_DELAY_MS2", "GPS_TYPE2", "GPS_DELAY_MS", "VISO_DELAY_MS"]
-    asked = ["GPS_DELAY_MS2", "GPS_TYPE2", "GPS_DELAY_MS"]
+    asked = ["GPS_DELAY_MS2", "GPS_TYPE2", "GPS_DELAY_MS", "GPS_TYPE"]
+    publisher = Publisher()
+    assert publisher.wanted(vehicle, 0) == asked
+    assert publisher.wanted(vehicle, 1)[0] == "VISO_DELAY_MS"
     assert Publisher(PublishSettings(route="gps_input")).wanted(vehicle, 0) == asked
     assert Publisher(PublishSettings(route="gps_input", gps_id=0)).wanted(vehicle, 0) == ["GPS_DELAY_MS", "GPS_TYPE"]
     vehicle.take(identity(PX4, COPTER, (1, 18, 0)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from tilefix.links.known import KnownAutopilot
 from tilefix.links.messages import AutopilotKind
 from tilefix.links.reports import Route
+from tilefix.publishing.receiverlag import lag_of
 from tilefix.publishing.settings import PublishSettings
 
 # ArduPilot 4.6 counts receivers in front of the name; before, the first had no number.
@@ -25,19 +26,24 @@ _LOCAL = (Route.VISION, Route.ODOMETRY)
 # PX4 makes its buffer for EKF2_DELAY_MAX, which EKF2_EV_DELAY raises and EKF2_AGP0_DELAY does not.
 _MOST_MS = {Route.GLOBAL_POSITION: 200.0}
 _ARDUPILOT_MS, _PX4_LOCAL_MS = 250.0, 300.0
-# ArduPilot asks the first receiver alone: a u-blox without a delay of its own is late by the one, the barometer and the
-# compass by the other at least.
-_FIRST_MS, _LEAST_MS = 120.0, 60.0
+# ArduPilot asks the first receiver alone, and the barometer and the compass, which are late by this.
+_LEAST_MS = 60.0
 
 
-def held_ms(route: Route, kind: AutopilotKind | None, gps_id: int, first_delay_ms: float | None) -> float:
-    """How late a position may be for the autopilot's buffer to hold its instant. `first_delay_ms`: the delay parameter
-    of the first receiver, where it was told."""
+def held_ms(
+    route: Route,
+    kind: AutopilotKind | None,
+    gps_id: int,
+    first_delay_ms: float | None,
+    first_type: float | None = None,
+) -> float:
+    """How late a position may be for the autopilot's buffer to hold its instant. `first_delay_ms`, `first_type`: the
+    parameters of the first receiver, where they were told."""
     if kind is AutopilotKind.PX4:
         return _MOST_MS.get(route, _PX4_LOCAL_MS)
     if route is not Route.GPS_INPUT or gps_id == 0:
         return _ARDUPILOT_MS
-    return min(max(first_delay_ms or _FIRST_MS, _LEAST_MS), _ARDUPILOT_MS)
+    return min(max(first_delay_ms or lag_of(first_type).ms, _LEAST_MS), _ARDUPILOT_MS)
 
 
 def receiver_names(gps_id: int, what: str, version: tuple[int, int, int] | None) -> tuple[str, ...]:
@@ -63,7 +69,8 @@ def names(route: Route, settings: PublishSettings, autopilot: KnownAutopilot) ->
     wanted = list(delay_names(route, settings, autopilot))
     if route is Route.GPS_INPUT:
         wanted += receiver_names(settings.gps_id, "TYPE", autopilot.version)
-        wanted += () if settings.gps_id == 0 else receiver_names(0, "DELAY_MS", autopilot.version)
+        if settings.gps_id != 0:
+            wanted += [name for what in ("DELAY_MS", "TYPE") for name in receiver_names(0, what, autopilot.version)]
     elif route in _LOCAL and autopilot.kind is AutopilotKind.ARDUPILOT:
         wanted.append("VISO_TYPE")
         wanted += [f"EK3_SRC{number}_{axis}" for axis in ("POSXY", "YAW") for number in _SETS]

@@ -147,8 +147,10 @@ class Publisher:
 
     def _held_ms(self, route: Route, vehicle: Vehicle) -> float:
         autopilot = vehicle.autopilot
-        first = autopilot.parameter(*parameters.receiver_names(0, "DELAY_MS", autopilot.version))
-        return parameters.held_ms(route, autopilot.kind, self.settings.gps_id, first)
+        delay_ms, kind = (
+            autopilot.parameter(*parameters.receiver_names(0, what, autopilot.version)) for what in ("DELAY_MS", "TYPE")
+        )
+        return parameters.held_ms(route, autopilot.kind, self.settings.gps_id, delay_ms, kind)
 
     # What
 

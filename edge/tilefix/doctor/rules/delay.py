@@ -15,6 +15,7 @@ from tilefix.doctor.rules.wants import Want
 from tilefix.links.messages import AutopilotKind, Route
 from tilefix.publishing.latency import TOLERANCE_MS, advised_ms
 from tilefix.publishing.parameters import RECEIVER_DELAY_MS, held_ms, receiver_names
+from tilefix.publishing.receiverlag import lag_of
 
 _ARDUPILOT, _PX4 = AutopilotKind.ARDUPILOT, AutopilotKind.PX4
 _LOCAL = (Route.VISION, Route.ODOMETRY)
@@ -55,15 +56,27 @@ class _Unattainable:
 
 
 def first_receiver_names(case: Case) -> tuple[str, ...]:
-    """The delay parameter by which ArduPilot sizes its buffer, where another receiver's has to fit in."""
+    """The parameters by which ArduPilot sizes its buffer, where another receiver's delay has to fit in."""
     if case.kind is not _ARDUPILOT or case.route is not Route.GPS_INPUT or case.gps_id == 0:
         return ()
-    return receiver_names(0, "DELAY_MS", case.version)
+    return (*receiver_names(0, "DELAY_MS", case.version), *receiver_names(0, "TYPE", case.version))
+
+
+def _first_receiver(case: Case) -> tuple[float | None, float | None]:
+    """Its delay and its type, as far as they were told."""
+    names = first_receiver_names(case)
+    delay_ms, kind = (case.parameters.get(name) for name in names) if names else (None, None)
+    return delay_ms, kind
 
 
 def _held_ms(case: Case) -> float:
-    told = (case.parameters[name] for name in first_receiver_names(case) if name in case.parameters)
-    return held_ms(case.route, case.kind, case.gps_id, next(told, None))
+    return held_ms(case.route, case.kind, case.gps_id, *_first_receiver(case))
+
+
+def _whose(case: Case) -> str:
+    """Whose delay it is that the buffer holds, where no parameter tells that."""
+    delay_ms, kind = _first_receiver(case)
+    return "" if delay_ms or not first_receiver_names(case) else f" (first receiver: {lag_of(kind).of})"
 
 
 def _too_late(case: Case) -> bool:
@@ -71,8 +84,9 @@ def _too_late(case: Case) -> bool:
 
 
 def _why_too_late(case: Case) -> str:
+    held = f"{_held_ms(case):.0f}{_whose(case)}"
     return (
-        f"pictures take {case.latency_ms:.0f} ms at best, the estimator's buffer holds {_held_ms(case):.0f}: "
+        f"pictures take {case.latency_ms:.0f} ms at best, the estimator's buffer holds {held}: "
         "no delay mends that, lower the latency (a smaller picture, a quicker engine or camera mode)"
     )
 
