@@ -25,11 +25,9 @@ from tilefix.publishing.routes import global_position, gps_input, odometry, visi
 from tilefix.publishing.routes.external_estimate import ExternalEstimate
 from tilefix.publishing.selection import Choice, candidates, choose
 from tilefix.publishing.settings import PublishSettings
+from tilefix.publishing.telling import Telling
 from tilefix.types import Fix, NoFix
 
-_TEXT_EVERY_NS = 1_000_000_000
-_AGAIN_NS, _LASTS_NS = 30_000_000_000, 5_000_000_000
-_TEXT_CHARS = 50
 _PENDING_NS = 4_000_000_000
 _PREFIX = "tilefix: "
 _HELD_BACK, STOPPED = "vision held back by the operator", "stopped by command"
@@ -70,11 +68,7 @@ class Publisher:
         self._pending: Choice | None = None
         self._pending_ns = 0
         self._advised: tuple[str, float, float] | None = None
-        self._told: str | None = None
-        self._told_ns: int | None = None
-        self._line: str | None = None  # what holds now, and since when
-        self._line_ns = 0
-        self._reasons_told: dict[str, int] = {}  # since there was a position, or an order, last
+        self._telling = Telling()
 
     # What the autopilot is, and what it has to be asked
 
@@ -232,25 +226,13 @@ class Publisher:
     # What the pilot reads
 
     def text(self, decision: Decision, now_ns: int) -> tuple[Severity, str] | None:
-        """The line for the pilot when the state changed, at most one a second; a change that came too soon is told
-        when its second is over, if it still holds. Of reasons that take turns none is told again for a while unless it
-        lasts, but what an operator does is told each time, and so is what follows."""
+        """The line for the pilot when the state changed (`Telling`). What an operator does is told each time."""
+        reason = False
         if decision.mirrored:
-            severity, line = Severity.INFO, _PREFIX + "repeating GNSS"
+            severity, line = Severity.INFO, "repeating GNSS"
         elif decision.refusal is None:
-            severity, line = Severity.NOTICE, _PREFIX + "position found"
+            severity, line = Severity.NOTICE, "position found"
         else:
-            severity, line = Severity.WARNING, f"{_PREFIX}{decision.refusal}"
-        line = line[:_TEXT_CHARS]
-        if line != self._line:
-            self._line, self._line_ns = line, now_ns
-        if line == self._told or (self._told_ns is not None and now_ns - self._told_ns < _TEXT_EVERY_NS):
-            return None
-        if decision.refusal is None or decision.mirrored or decision.refusal in _BY_OPERATOR:
-            self._reasons_told.clear()
-        elif now_ns - self._line_ns < _LASTS_NS and now_ns - self._reasons_told.get(line, -_AGAIN_NS) < _AGAIN_NS:
-            return None
-        else:
-            self._reasons_told[line] = now_ns
-        self._told, self._told_ns = line, now_ns
-        return severity, line
+            severity, line, reason = Severity.WARNING, decision.refusal, decision.refusal not in _BY_OPERATOR
+        told = self._telling.due(_PREFIX + line, now_ns, reason=reason)
+        return None if told is None else (severity, told)
