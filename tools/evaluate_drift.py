@@ -12,17 +12,19 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from panels import SHADES, Panel, drawing, key, text
 from real_maps import NAIP_CAMERA, NAIP_EXPOSURE
 from tilefix.camera import Mount
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
-from tilefix.localization.drift import MatchDrift
+from tilefix.evaluation.replay import write_results
+from tilefix.localization.drift import LOW_SHARE, MatchDrift
 from tilefix.localization.localizer import Localizer
 from tilefix.maps.package import MapPackage
 from tilefix.maps.tileindex import TileIndex
@@ -40,13 +42,26 @@ TILT_SIGMA_DEG, HEADING_SIGMA_DEG, HEIGHT_SIGMA = 0.1, 0.5, 0.005
 
 @dataclass(frozen=True, slots=True)
 class Drifted:
-    """One flight: the least and the last share of the start, when it was warned of (`None`: never), and its matches."""
+    """One flight: the share of the start after each frame, when it was warned of (`None`: never), and its matches."""
 
-    least: float
-    last: float
+    shares: tuple[float, ...]
     warned_s: float | None
     matched: int
-    frames: int
+
+    @property
+    def frames(self) -> int:
+        """How many were flown."""
+        return len(self.shares)
+
+    @property
+    def least(self) -> float:
+        """The least share."""
+        return min(1.0, *self.shares)
+
+    @property
+    def last(self) -> float:
+        """The last."""
+        return self.shares[-1]
 
 
 def fly(
@@ -60,7 +75,8 @@ def fly(
     edit, drift = PictureEdit(fault, seed, Window(BEGIN_S, math.inf)), MatchDrift()
     east_m = north_m = 0.0
     yaw_deg = float(rng.uniform(0.0, 360.0))
-    shares, warned_s, matched = [1.0], None, 0
+    shares: list[float] = []
+    warned_s, matched = None, 0
     for sequence in range(frames):
         at_s = sequence * STEP_S
         ground = early if at_s < BEGIN_S else late
@@ -83,7 +99,7 @@ def fly(
         if drift.low and warned_s is None:
             warned_s = at_s - BEGIN_S
         east_m, north_m, yaw_deg = _onwards(package, east_m, north_m, yaw_deg, rng)
-    return Drifted(min(shares), shares[-1], warned_s, matched, frames)
+    return Drifted(tuple(shares), warned_s, matched)
 
 
 def _onwards(
@@ -98,6 +114,27 @@ def _onwards(
         yaw_deg = float(rng.uniform(0.0, 360.0))
 
 
+def picture(pairs: Mapping[str, Mapping[str, Drifted]]) -> str:
+    """An SVG drawing: for each pair of map and year flown over, the share of the start's correlation over time, a curve
+    for each case; what changes does so at the mark, and a warning begins below the dashes."""
+    parts: list[str] = []
+    top = 60.0
+    for pair, cases in pairs.items():
+        last_s = STEP_S * max(max(found.frames for found in cases.values()), 2)
+        panel = Panel(60, 680, top, top + 190, (0.0, last_s), (0.0, 1.2))
+        parts += panel.axes("{:g} s".format, "{:.0%}".format, f"Matches against the flight's start, {pair}", lift=14.0)
+        parts.append(panel.line([(0.0, LOW_SHARE), (last_s, LOW_SHARE)], "stroke:var(--false);stroke-dasharray:4 4"))
+        parts.append(panel.line([(BEGIN_S, 0.0), (BEGIN_S, 1.2)], "stroke:var(--ink);stroke-dasharray:2 3"))
+        for number, (name, found) in enumerate(cases.items()):
+            curve = [(STEP_S * k, share) for k, share in enumerate(found.shares)]
+            parts.append(panel.line(curve, f"stroke:{SHADES[number]};stroke-width:2"))
+            warned = "" if found.warned_s is None else f", warned of after {found.warned_s:.0f} s"
+            parts += key(700, top + 30 + 24 * number, [name], [SHADES[number]])
+            parts.append(text(717, top + 41 + 24 * number, f"{found.matched} of {found.frames} matched{warned}"))
+        top += 260
+    return drawing(1080, top - 20, "Share of the correlation at the start over time", parts)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Flies all cases and prints a table; 2 with one clear line when it cannot."""
     parser = argparse.ArgumentParser(description="How far matches fall behind when map, air or lens change.")
@@ -105,11 +142,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--pairs", nargs="+", required=True, metavar="MAP,FLOWN", help="years")
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--model", help="default: the one that ships")
+    parser.add_argument("--out", type=Path, default=Path("out/drift"), help="for drift.svg")
     args = parser.parse_args(argv)
     try:
         embedder = open_embedder(args.model)
         print("| map, flown over | from 80 s on | matched | least share | last share | warned after |")
         print("| --- | --- | ---: | ---: | ---: | ---: |")
+        flown: dict[str, dict[str, Drifted]] = {}
         for seed, pair in enumerate(args.pairs):
             own, other = (
                 MapPackage.open(args.maps / f"map_naip_{year}", model=embedder.manifest) for year in pair.split(",", 1)
@@ -117,12 +156,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             cases = [(other, "the same" if fault is None else fault.value, fault) for fault in FAULTS]
             for early, name, fault in [*cases, (own, "the other year's imagery, the map's own before", None)]:
                 found = fly(own, early, other, embedder, fault, seed, args.frames)
+                flown.setdefault(f"map of {pair.replace(',', ', over ')}", {})[name] = found
                 warned = "never" if found.warned_s is None else f"{found.warned_s:.0f} s"
                 print(
                     f"| {pair.replace(',', ', ')} | {name} | {found.matched} of {found.frames} "
                     f"| {100.0 * found.least:.0f} % | {100.0 * found.last:.0f} % | {warned} |",
                     flush=True,
                 )
+        write_results(args.out, {"drift.svg": picture(flown)})
     except (TilefixError, ValueError) as error:
         print(f"evaluate_drift: {error}", file=sys.stderr)
         return 2

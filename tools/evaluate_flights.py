@@ -4,6 +4,8 @@
     python tools/evaluate_flights.py run evaluation           replays every flight with no hint, then reports
     python tools/evaluate_flights.py run evaluation --without-heading
     python tools/evaluate_flights.py converge evaluation      starts over and over along every flight, then reports
+    python tools/evaluate_flights.py converge large --hint-off-m 2000     each start told a place so far off
+    python tools/evaluate_flights.py convergence evaluation large         table and picture of the starts of sets
     python tools/evaluate_flights.py report evaluation        tables and a picture of what was run
     python tools/evaluate_flights.py attitude evaluation      how much of the errors is that of the logs
 
@@ -26,12 +28,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 
-from generated_attitude import attitude_table, heading_line, thrown_m
+from convergence_picture import grouped
+from convergence_picture import picture as convergence_picture
+from generated_attitude import attitude_table, heading_line, headings_off_deg, thrown_m
 from generated_figures import read_record
 from generated_flights import flight_folder, map_folder, open_map, record_world
 from generated_plans import SETS, Sortie, sorties
 from generated_report import convergence_table, flight_table, line_of, picture, whole_table
-from generated_runs import converge_flight, read_starts, run_flight
+from generated_runs import Start, WrongHint, converge_flight, read_starts, run_flight
+from headless_picture import picture as headless_picture
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
 from tilefix.evaluation.replay import write_results
@@ -39,6 +44,7 @@ from tilefix.flights.flight import open_flight
 from tilefix.maps.package import MapPackage
 
 T = TypeVar("T")
+STARTS = ("starts", "misled")  # folders: of starts without a hint, and of those told a wrong place
 
 
 def generate(out: Path, name: str, table: Sequence[Sortie], jobs: int, model: str | None) -> None:
@@ -51,8 +57,17 @@ def generate(out: Path, name: str, table: Sequence[Sortie], jobs: int, model: st
         print(f"world {count} of {len(tasks)}: {recorded} flights recorded", flush=True)
 
 
-def replays(out: Path, table: Sequence[Sortie], jobs: int, frames: int | None, model: str | None, kind: str) -> None:
-    """Runs every flight of the table: `kind` runs (whole flights), headless (the same without a heading) or starts."""
+def replays(
+    out: Path,
+    table: Sequence[Sortie],
+    jobs: int,
+    frames: int | None,
+    model: str | None,
+    kind: str,
+    hint: WrongHint | None = None,
+) -> None:
+    """Runs every flight of the table: `kind` runs (whole flights), headless (the same without a heading), starts, or
+    misled (starts told a wrong `hint`)."""
     with closing(open_embedder(model)) as embedder:
         for world in dict.fromkeys(one.world for one in table):
             open_map(out, world, embedder)  # built anew here for another model, not by two jobs at once
@@ -60,11 +75,12 @@ def replays(out: Path, table: Sequence[Sortie], jobs: int, frames: int | None, m
         "runs": run_flight,
         "headless": partial(run_flight, heading=False),
         "starts": converge_flight,
+        "misled": partial(converge_flight, hint=hint),
     }
     one_flight = kinds[kind]
     tasks = [partial(one_flight, out, out / kind, one, frames, model) for one in table]
     for path in each(tasks, jobs):
-        if kind != "starts":
+        if kind not in ("starts", "misled"):
             print(line_of(read_record(path)), flush=True)
         else:
             starts = read_starts(path)
@@ -91,10 +107,8 @@ def report(out: Path, table: Sequence[Sortie], *, heading: bool = True) -> None:
     """Writes and prints the tables of what was run of the set, and the picture; `heading`: False for those without."""
     kind = "runs" if heading else "headless"
     records = [read_record(path) for one in table if (path := out / kind / f"{one.name}.json").is_file()]
-    starts = [
-        start for one in table if (path := out / "starts" / f"{one.name}.json").is_file() for start in read_starts(path)
-    ]
-    if not records and not starts:
+    starts, misled = (starts_of(out, table, kind) for kind in STARTS)
+    if not records and not starts and not misled:
         raise TilefixError("nothing was run yet", where=out, mend="use `run` or `converge` first")
     files: dict[str, str] = {}
     text = ""
@@ -106,12 +120,35 @@ def report(out: Path, table: Sequence[Sortie], *, heading: bool = True) -> None:
         if heading:
             files["flights.svg"] = picture(records)
         else:
-            text += heading_line((record, open_flight(flight_folder(out, record.name))) for record in records)
+            off_deg = headings_off_deg((record, open_flight(flight_folder(out, record.name))) for record in records)
+            text += heading_line(off_deg)
+            files["headless.svg"] = headless_picture(records, off_deg)
     if starts and heading:
         text += f"\n{convergence_table(starts)}"
+    if misled and heading:
+        text += f"\nTold a wrong place at the start:\n\n{convergence_table(misled)}"
     name = "results.md" if heading else "headless.md"
     write_results(out, {**files, name: text})
     print("\n" + text + f"\n{out / name}")
+
+
+def starts_of(out: Path, table: Sequence[Sortie], kind: str) -> list[Start]:
+    """The starts that were run of the set."""
+    paths = (out / kind / f"{one.name}.json" for one in table)
+    return [start for path in paths if path.is_file() for start in read_starts(path)]
+
+
+def convergence(out: Path, sets: Sequence[str]) -> None:
+    """Writes and prints the table, and the picture, of all starts that were run of these sets."""
+    tables = [(out / name, sorties(SETS[name])) for name in sets]
+    starts, misled = ([one for where, table in tables for one in starts_of(where, table, kind)] for kind in STARTS)
+    if not starts and not misled:
+        raise TilefixError("nothing was run yet", where=out, mend="use `converge` first")
+    text = convergence_table(starts)
+    if misled:
+        text += f"\nTold a wrong place at the start:\n\n{convergence_table(misled)}"
+    write_results(out, {"convergence.md": text, "convergence.svg": convergence_picture(grouped(starts, misled))})
+    print(text + f"\n{out / 'convergence.svg'}")
 
 
 def attitude(out: Path, table: Sequence[Sortie]) -> str:
@@ -131,6 +168,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Records, replays or reports; 2 with one clear line when it cannot be done."""
     args = _parser().parse_args(argv)
     try:
+        if args.command == "convergence":
+            convergence(args.out, args.sets)
+            return 0
         out = args.out / args.set
         table = [one for one in sorties(SETS[args.set]) if any(fnmatch(one.name, glob) for glob in args.flights)]
         if not table:
@@ -145,8 +185,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             heading = not getattr(args, "without_heading", False)
             if args.command != "report":
-                kind = "starts" if args.command == "converge" else "runs" if heading else "headless"
-                replays(out, table, args.jobs, args.frames, args.model, kind)
+                off_m = getattr(args, "hint_off_m", None)
+                hint = None if off_m is None else WrongHint(off_m, args.hint_sigma_m)
+                kind = STARTS[hint is not None] if args.command == "converge" else "runs" if heading else "headless"
+                replays(out, table, args.jobs, args.frames, args.model, kind, hint)
             report(out, table, heading=heading)
     except TilefixError as error:
         print(f"evaluate_flights: {error}", file=sys.stderr)
@@ -176,6 +218,12 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--without-heading", action="store_true", help="take the heading out of the logs")
         if name in ("run", "converge"):
             command.add_argument("--frames", type=int, help="the first so many of each flight")
+        if name == "converge":
+            command.add_argument("--hint-off-m", type=float, metavar="M", help="tell each start a place so far away")
+            command.add_argument("--hint-sigma-m", type=float, default=30.0, metavar="M", help="stated with it")
+    together = commands.add_parser("convergence", help="table and picture of the starts of several sets")
+    together.add_argument("sets", nargs="+", choices=sorted(SETS), metavar="SET")
+    together.add_argument("--out", type=Path, default=Path("out/generated"))
     return parser
 
 

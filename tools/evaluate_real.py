@@ -1,7 +1,7 @@
 """Evaluates tilefix on the real imagery in ../shared/data; nothing that it writes may be committed.
 
     python tools/evaluate_real.py prepare nust               one flight folder, in out/real/nust
-    python tools/evaluate_real.py run                        maps, flights, replays: out/real/results.md and .json
+    python tools/evaluate_real.py run                        maps, flights, replays: out/real/results.md, .json, .svg
     python tools/evaluate_real.py run nust negative          some of them
 
 Every replay uses the same default settings. `nust`: a real flight. `planted`: the same with heading and height stated
@@ -17,7 +17,7 @@ import contextlib
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from compare_registration import compare
 from compare_registration import markdown as registration_table
 from real_flights import prepare_elsewhere, prepare_nust
 from real_maps import NAIP_YEARS, mirrored_map, naip_flight, naip_map, nust_map
+from real_pictures import Aged, ages_picture, refusals_picture, registration_picture
 from replay_flight import HINT_SIGMA_M
 from replay_flight import run as run_replay
 from tilefix.embedders import open_embedder, open_model_files
@@ -33,9 +34,12 @@ from tilefix.errors import TilefixError
 from tilefix.evaluation.replay import Hint, first_truth, write_results
 from tilefix.evaluation.scoring import Answer, Score, score
 from tilefix.flights.flight import open_flight
+from tilefix.geodesy import LocalFrame
 from tilefix.localization.localizer import LocalizerSettings
 from tilefix.maps.package import MapPackage
 from tilefix.ports import Embedder
+from track_picture import picture as track_picture
+from track_picture import rows_picture
 
 FLIGHTS: dict[str, Callable[[Path, Path], Path]] = {
     "nust": prepare_nust,
@@ -55,6 +59,11 @@ PLANTED = {
     "nust_both": (10.0, 1.15),
 }
 CENTRE_SIGMA_M = 100.0
+# Drawing of a track -> the replay, and its title.
+TRACKS = {
+    "nust.svg": ("nust_on_map_nust_none", "NUST, no hint"),
+    "naip.svg": ("naip_2014_on_map_naip_2020_none", "2014 on the map of 2020"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +85,7 @@ class Evaluation:
     def __init__(self, data: Path, out: Path, embedder: Embedder, network: Path | None = None) -> None:
         self.data, self.out, self.embedder = data, out, embedder
         self.network = network or open_model_files(None)[1]
+        self.answers: dict[str, tuple[LocalFrame, tuple[Answer, ...]]] = {}  # of the replays of this run
 
     def map(self, name: str) -> MapPackage:
         """`map_nust`, `map_nust_mirrored` or `map_naip_YEAR`."""
@@ -106,8 +116,10 @@ class Evaluation:
             image_m = package.grid.west_m + package.grid.east_m - east_m, north_m
             place = Hint(*package.frame.to_geodetic(*image_m), HINT_SIGMA_M)
         title = f"{flight} on {map_name}, hint: {hint}"
-        out = self.out / "replays" / f"{flight}_on_{map_name}_{hint}"
+        name = f"{flight}_on_{map_name}_{hint}"
+        out = self.out / "replays" / name
         result = run_replay(opened, package, self.embedder, hint=place, out=out, title=title)
+        self.answers[name] = package.frame, result.answers
         row = Row(part, flight, map_name, hint, result.score, result.latency.p50_ms, result.latency.p99_ms)
         print(markdown([row]).splitlines()[-1], flush=True)
         return row, result.answers
@@ -206,8 +218,40 @@ def evaluate(evaluation: Evaluation, parts: Sequence[str]) -> None:
     for pair, table in compared.items():
         text += f"\n{pair}:\n\n{registration_table(table)}"
     result = {**state, "replays": [asdict(row) for row in rows], "registration": compared}
-    write_results(evaluation.out, {"results.md": text, "results.json": json.dumps(result, indent=2) + "\n"})
+    files = {"results.md": text, "results.json": json.dumps(result, indent=2) + "\n"}
+    write_results(evaluation.out, {**files, **pictures(evaluation, rows, compared)})
     print("\n" + text, end="")
+
+
+def pictures(
+    evaluation: Evaluation, rows: Sequence[Row], compared: Mapping[str, Sequence[Mapping[str, object]]]
+) -> dict[str, str]:
+    """The drawings of what was run, by the names of their files; tracks are of this run only."""
+    drawn: dict[str, str] = {}
+    for file, (name, title) in TRACKS.items():
+        if name in evaluation.answers:
+            local, answers = evaluation.answers[name]
+            drawn[file] = track_picture(answers, local, title)
+    planted = {
+        name.replace("_", " "): evaluation.answers[f"{name}_on_map_nust_none"][1]
+        for name in PLANTED
+        if f"{name}_on_map_nust_none" in evaluation.answers
+    }
+    if planted:
+        drawn["planted.svg"] = rows_picture(planted, "NUST, heading and height stated wrongly: error over time")
+    aged = [
+        Aged(int(row.flight.rpartition("_")[2]), int(row.map.rpartition("_")[2]), row.score)
+        for row in rows
+        if row.part in ("naip", "ages") and row.flight.startswith("naip_")
+    ]
+    if aged:
+        drawn["ages.svg"] = ages_picture(aged)
+    refused = {f"{row.flight} on {row.map}, hint: {row.hint}": row.score for row in rows if row.part == "negative"}
+    if refused:
+        drawn["negative.svg"] = refusals_picture(refused)
+    if compared:
+        drawn["registration.svg"] = registration_picture(compared)
+    return drawn
 
 
 def _earlier(path: Path, state: dict[str, Any]) -> dict[str, Any]:

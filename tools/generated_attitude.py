@@ -68,15 +68,19 @@ def attitude_table(flights: Iterable[tuple[Record, Float64Array]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def heading_line(flights: Iterable[tuple[Record, Flight]]) -> str:
-    """How far the headings found lie from those that the logs would have stated, over fixes; "" without any."""
-    errors_deg = [
+def headings_off_deg(flights: Iterable[tuple[Record, Flight]]) -> list[float]:
+    """How far the headings found lie from those that the logs would have stated, of every fix."""
+    return [
         abs((answer.fix.heading_deg - row.state.yaw_deg + 180.0) % 360.0 - 180.0)
         for record, flight in flights
         for row, answer in zip(flight.rows, record.answers, strict=False)  # the first frames, where only these were run
         if answer.kind == "fix" and answer.fix is not None
         if answer.fix.heading_deg is not None and row.state.yaw_deg is not None
     ]
+
+
+def heading_line(errors_deg: Sequence[float]) -> str:
+    """The headings' errors in a line; "" without any."""
     if not errors_deg:
         return ""
     median, p95, most = np.percentile(errors_deg, [50.0, 95.0, 100.0])

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
 from generated_figures import Record, availability_after, coverage_curve, first_fix, velocity_score
 from generated_runs import Start
-from tilefix.evaluation.charts import ticks
+from panels import Panel, drawing
 from tilefix.evaluation.scoring import score
-from tilefix.evaluation.style import CSS
 
 HEIGHT_BANDS_M = ((50, 150), (150, 250), (250, 350), (350, 500))
 SPEED_BANDS_MPS = ((5, 10), (10, 15), (15, 20), (20, 25))
@@ -155,88 +153,47 @@ def _shares(values: Sequence[float | None]) -> str:
 
 # The picture
 
-_WIDTH, _HEIGHT = 1080, 400
-_LEFT, _RIGHT, _MIDDLE, _TOP, _FLOOR = 62, 1060, 640, 48, 340
-
-
-@dataclass(frozen=True, slots=True)
-class _Panel:
-    """A chart's frame: which values lie between which edges of the drawing."""
-
-    left: float
-    right: float
-    x_range: tuple[float, float]
-    y_range: tuple[float, float]
-
-    def x(self, value: float) -> float:
-        """Across."""
-        low, high = self.x_range
-        return self.left + (self.right - self.left) * (value - low) / (high - low)
-
-    def y(self, value: float) -> float:
-        """Down, kept within the frame."""
-        low, high = self.y_range
-        return _FLOOR - (_FLOOR - _TOP) * min(max((value - low) / (high - low), 0.0), 1.0)
-
-    def axes(self, x_name: Callable[[float], str], y_name: Callable[[float], str], title: str) -> list[str]:
-        """Grid lines with their numbers, and the title above."""
-        parts = [f'<text x="{self.left}" y="24" style="font-size:15px;fill:var(--ink)">{title}</text>']
-        for value in ticks(*self.y_range, 5):
-            at = self.y(value)
-            parts.append(f'<line class="grid" x1="{self.left}" x2="{self.right}" y1="{at:.1f}" y2="{at:.1f}"/>')
-            parts.append(f'<text x="{self.left - 8}" y="{at + 4:.1f}" text-anchor="end">{y_name(value)}</text>')
-        for value in ticks(*self.x_range, 5):
-            at = self.x(value)
-            parts.append(f'<line class="axis" x1="{at:.1f}" x2="{at:.1f}" y1="{_FLOOR}" y2="{_FLOOR + 5}"/>')
-            parts.append(f'<text x="{at:.1f}" y="{_FLOOR + 20}" text-anchor="middle">{x_name(value)}</text>')
-        return parts
-
-    def line(self, values: Sequence[tuple[float, float]], style: str) -> str:
-        """A polyline through (x, y) values."""
-        points = " ".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in values)
-        return f'<polyline points="{points}" style="fill:none;{style}"/>'
+_WIDTH, _HEIGHT, _TOP, _FLOOR = 1080, 404, 54, 344
+_ASKED_SHARE = 0.03  # of the speed, that half of the velocities may be off by
 
 
 def picture(records: Sequence[Record]) -> str:
-    """An SVG drawing. Left: each flight's median error (dot) up to its 95th percentile (bar), by height. Right: the
-    share of positions within the stated ellipse of each size, which is right where it lies on the diagonal."""
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-            'aria-label="Error against height, and coverage">',
-            f"<style>{CSS}</style>",
-            f'<rect width="{_WIDTH}" height="{_HEIGHT}" style="fill:var(--card)"/>',
-            *_heights(records),
-            *_coverage(records),
-            "</svg>\n",
-        ]
-    )
+    """An SVG drawing. Left: each flight's median error (dot) up to its 95th percentile (bar), by height. Middle: its
+    median error of velocity. Right: the share of positions within the stated ellipse of each size, which is right where
+    it lies on the diagonal."""
+    parts = [*_heights(records), *_velocities(records), *_coverage(records)]
+    return drawing(_WIDTH, _HEIGHT, "Error of position and velocity against height, and coverage", parts)
 
 
 def _heights(records: Sequence[Record]) -> list[str]:
     scores = [(record.facts["agl_m"], score(record.answers)) for record in records]
     found = [(h, s.median_error_m, s.p95_error_m) for h, s in scores if s.median_error_m and s.p95_error_m]
-    panel = _Panel(_LEFT, _MIDDLE, (0.0, 520.0), (0.0, max([8.0, *(p95_m for _, _, p95_m in found)])))
-    parts = panel.axes("{:g} m".format, "{:g} m".format, "Error by height: median (dot) to 95 % of each flight")
+    most_m = max([8.0, *(p95_m for _, _, p95_m in found)])
+    panel = Panel(62, 440, _TOP, _FLOOR, (0.0, 520.0), (0.0, most_m))
+    parts = panel.axes("{:g} m".format, "{:g} m".format, "Error: median (dot) to 95 %", "height above ground")
     for height_m, median_m, p95_m in found:
         x = f"{panel.x(height_m):.1f}"
         ends = f'y1="{panel.y(median_m):.1f}" y2="{panel.y(p95_m):.1f}"'
         parts.append(f'<line x1="{x}" x2="{x}" {ends} style="stroke:var(--fix);stroke-width:2;opacity:.45"/>')
-        parts.append(f'<circle class="fix" cx="{x}" cy="{panel.y(median_m):.1f}" r="4"/>')
-    middle = f'x="{0.5 * (_LEFT + _MIDDLE):.0f}" y="{_FLOOR + 44}" text-anchor="middle"'
-    parts.append(f"<text {middle}>height above ground</text>")
+        parts.append(panel.dot(height_m, median_m, "fix", 4.0))
     return parts
 
 
+def _velocities(records: Sequence[Record]) -> list[str]:
+    found = [(one.facts["agl_m"], v.median_share) for one in records if (v := velocity_score([one])) is not None]
+    panel = Panel(510, 750, _TOP, _FLOOR, (0.0, 520.0), (0.0, max([0.08, *(share for _, share in found)])))
+    parts = panel.axes("{:g} m".format, "{:.0%}".format, "Velocity: share of speed", "height above ground")
+    parts.append(panel.line([(0.0, _ASKED_SHARE), (520.0, _ASKED_SHARE)], "stroke:var(--sigma);stroke-dasharray:4 4"))
+    return [*parts, *(panel.dot(height_m, share, "coast", 4.0) for height_m, share in found)]
+
+
 def _coverage(records: Sequence[Record]) -> list[str]:
-    panel = _Panel(_MIDDLE + 90, _RIGHT, (0.0, 1.0), (0.0, 1.0))
-    parts = panel.axes("{:.0%}".format, "{:.0%}".format, "Positions within the stated ellipse")
+    panel = Panel(830, 1060, _TOP, _FLOOR, (0.0, 1.0), (0.0, 1.0))
+    parts = panel.axes("{:.0%}".format, "{:.0%}".format, "Within the stated ellipse", "share promised")
     stated = [k / 100.0 for k in range(0, 100, 2)] + [0.99, 0.995, 0.999]
     parts.append(panel.line([(0.0, 0.0), (1.0, 1.0)], "stroke:var(--sigma);stroke-dasharray:4 4"))
     curve = list(zip(stated, coverage_curve(records, stated), strict=True))
     parts.append(panel.line(curve, "stroke:var(--fix);stroke-width:2.5"))
     for share, covered in zip(COVERAGE_SHARES, coverage_curve(records, COVERAGE_SHARES), strict=True):
-        parts.append(f'<circle class="fix" cx="{panel.x(share):.1f}" cy="{panel.y(covered):.1f}" r="4.5"/>')
-    middle = f'x="{0.5 * (_MIDDLE + 90 + _RIGHT):.0f}" y="{_FLOOR + 44}" text-anchor="middle"'
-    parts.append(f"<text {middle}>share that the ellipse promises; below the dashes: too sure</text>")
+        parts.append(panel.dot(share, covered, "fix", 4.5))
     return parts

@@ -13,14 +13,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import tilefix
 from generated_figures import Record, true_motion, write_record
 from generated_flights import flight_folder, open_map
 from generated_plans import Sortie
 from tilefix.embedders import open_embedder
+from tilefix.errors import TilefixError
 from tilefix.evaluation.replay import replay, write_results
 from tilefix.evaluation.scoring import judge
 from tilefix.flights.flight import Flight, open_flight
+from tilefix.geodesy import Grid
 from tilefix.localization.localizer import Localizer, LocalizerSettings
 from tilefix.maps.package import MapPackage
 from tilefix.maps.tileindex import TileIndex
@@ -29,6 +33,7 @@ from tilefix.simulation.world import satellite_look
 from tilefix.timing import MonotonicClock
 
 NO_DECISION = ("errors",)
+HINT_TRIES = 200  # directions: of a small map few lead to another place on it
 STANDS_FRAMES = 5  # that a first fix is watched before the next start: a wrong one shows by then
 
 
@@ -118,26 +123,48 @@ class Start:
     false_fixes: int
 
 
-def converge_flight(out: Path, results: Path, sortie: Sortie, frames: int | None, model: str | None) -> Path:
+@dataclass(frozen=True, slots=True)
+class WrongHint:
+    """What every start is told: a place so far from the true one, in any direction, as if known to that sigma."""
+
+    off_m: float
+    sigma_m: float
+
+    def place(self, here: tuple[float, float], grid: Grid, rng: np.random.Generator) -> tuple[float, float]:
+        """The place told, east and north, on the map. Raises `TilefixError` where the map is too small."""
+        for turn in rng.uniform(0.0, 2.0 * math.pi, HINT_TRIES):
+            place = here[0] + self.off_m * math.sin(turn), here[1] + self.off_m * math.cos(turn)
+            if grid.contains(*place):
+                return place
+        raise TilefixError(f"no place {self.off_m:g} m off lies on the map", mend="take a set of larger maps")
+
+
+def converge_flight(
+    out: Path, results: Path, sortie: Sortie, frames: int | None, model: str | None, *, hint: WrongHint | None = None
+) -> Path:
     """Starts over and over along one flight and gives the JSON file of the starts; one of the same state is kept.
 
     Once a first fix has stood for `STANDS_FRAMES`, the localizer forgets its place, as it does at the loss of GNSS.
+    `hint`: what it is told at each start; nothing by default.
     """
     path = results / f"{sortie.name}.json"
     with contextlib.closing(open_embedder(model)) as embedder:
         state = state_of(embedder, frames)
+        if hint is not None:
+            state["hint"] = asdict(hint)
         if _state(path) == state:
             return path
-        starts = list(_starts(*_open(out, sortie, embedder), sortie, frames))
+        starts = list(_starts(*_open(out, sortie, embedder), sortie, frames, hint))
     content = {"name": sortie.name, "state": state, "starts": [asdict(start) for start in starts]}
     write_results(results, {path.name: json.dumps(content, indent=1) + "\n"})
     return path
 
 
 def _starts(
-    flight: Flight, package: MapPackage, localizer: Localizer, sortie: Sortie, limit: int | None
+    flight: Flight, package: MapPackage, localizer: Localizer, sortie: Sortie, limit: int | None, hint: WrongHint | None
 ) -> Iterator[Start]:
     grid = package.grid
+    rng = np.random.default_rng([sortie.plan.seed, 2])
     map_km2 = grid.width_px * grid.height_px * grid.gsd_m**2 / 1e6
     begun_s: float | None = None
     before: tuple[float, float] | None = None
@@ -157,6 +184,8 @@ def _starts(
         here = package.frame.to_local(*row.truth)
         if begun_s is None:
             begun_s, before, metres, seen, stood, false_fixes, found = row.time_s, here, 0.0, 0, 0, 0, None
+            if hint is not None:
+                localizer.hint(*package.frame.to_geodetic(*hint.place(here, grid, rng)), hint.sigma_m)
         assert before is not None
         metres += math.dist(before, here)
         before = here

@@ -138,7 +138,18 @@ def test_the_picture_is_sound_and_shows_every_flight() -> None:
     records = [_lost_then_found(), replace(_lost_then_found(), name="w-1")]
     root = ElementTree.fromstring(tables.picture(records))
     dots = [node for node in root.iter("{http://www.w3.org/2000/svg}circle") if node.get("r") == "4"]
-    assert len(dots) == 2
+    assert [node.get("class") for node in dots] == ["fix"] * 2 + ["coast"] * 2  # of positions, of velocities
+
+
+def test_a_wrong_hint_is_as_far_off_as_asked_and_on_the_map() -> None:
+    grid, rng = Grid(-500.0, 500.0, 1.0, 1000, 1000), np.random.default_rng(7)
+    hint = runs.WrongHint(600.0, 30.0)
+    places = [hint.place((-300.0, 100.0), grid, rng) for _ in range(20)]
+    assert all(grid.contains(*place) for place in places)
+    assert [math.dist(place, (-300.0, 100.0)) for place in places] == pytest.approx([600.0] * 20)
+    assert len({round(place[1]) for place in places}) > 5
+    with pytest.raises(TilefixError, match="no place 1500 m off lies on the map"):
+        runs.WrongHint(1500.0, 30.0).place((0.0, 0.0), grid, rng)
 
 
 def _replayed(sortie: Any, grid: Grid) -> object:
@@ -188,7 +199,9 @@ def test_headings_found_are_compared_with_the_logs_around_the_circle() -> None:
     record = _record([*fixes, NoFix(0, Reason.AMBIGUOUS)])
     rows = tuple(FlightRow(str(k), float(k), VehicleState(0, 0.0, 0.0, 1.0, 100.0)) for k in range(5))
     flight = Flight(Path(), CameraModel.from_hfov(240, 180, 60.0), Mount(), rows, None, {})
-    assert "2.5 / 3.0 / 3.0 degrees" in attitudes.heading_line([(record, flight)])
+    off_deg = attitudes.headings_off_deg([(record, flight)])
+    assert off_deg == [2.0, 3.0]
+    assert "2.5 / 3.0 / 3.0 degrees" in attitudes.heading_line(off_deg)
     assert attitudes.heading_line([]) == ""
 
 
@@ -237,6 +250,7 @@ def test_from_a_world_to_its_tables(tiny: str, tmp_path: Path, capsys: pytest.Ca
     assert len(headless.answers) == 14
     assert all(answer.fix is None or answer.fix.turn_deg is None for answer in headless.answers)
     assert "all 1" in (out / "headless.md").read_text(encoding="utf-8")
+    assert "1 flights, " in (out / "headless.svg").read_text(encoding="utf-8")
     assert "all 2" in (out / "results.md").read_text(encoding="utf-8")
 
     assert tool("converge", "--flights", "1790-0") == 0
@@ -247,10 +261,22 @@ def test_from_a_world_to_its_tables(tiny: str, tmp_path: Path, capsys: pytest.Ca
     assert sum(start.frames for start in starts) <= 14
     assert "km²" in (out / "results.md").read_text(encoding="utf-8")
 
+    assert tool("converge", "--flights", "1790-0", "--hint-off-m", "150", "--hint-sigma-m", "20") == 0
+    misled = runs.read_starts(out / "misled" / "1790-0.json")
+    assert misled[0].frames >= starts[0].frames
+    assert not any(start.false_fixes for start in misled)
+    assert runs.read_starts(out / "starts" / "1790-0.json") == starts
+    assert evaluate_flights.main(["convergence", tiny, "--out", str(tmp_path)]) == 0
+    together = (tmp_path / "convergence.md").read_text(encoding="utf-8")
+    assert together.count("| 0.2 km² | **all** |") == 2
+    assert f"{len(starts) + len(misled)} starts, 0 with" in (tmp_path / "convergence.svg").read_text(encoding="utf-8")
+
 
 def test_what_cannot_be_done_is_one_clear_line(tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command, message in (("report", "nothing was run"), ("attitude", "nothing was run"), ("run", "generate")):
         assert evaluate_flights.main([command, tiny, "--out", str(tmp_path)]) == 2
         assert message in capsys.readouterr().err
+    assert evaluate_flights.main(["convergence", tiny, "--out", str(tmp_path)]) == 2
+    assert "nothing was run" in capsys.readouterr().err
     assert evaluate_flights.main(["run", tiny, "--out", str(tmp_path), "--flights", "x*"]) == 2
     assert "no flight x*" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,22 @@ def test_parts_run_before_stay_in_the_results(tmp_path: Path, monkeypatch: pytes
     found = json.loads((tmp_path / "results.json").read_text())
     assert [row["part"] for row in found["replays"]] == ["nust", "negative"]
     assert (tmp_path / "results.md").read_text().count("| seen | map_nust |") == 2
+    assert "seen on map_nust, hint: none" in (tmp_path / "negative.svg").read_text(encoding="utf-8")
+    assert not (tmp_path / "nust.svg").exists()
+
+
+def test_what_is_run_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedder = open_embedder()
+    flight_over(small_map(tmp_path / "map_nust", embedder), tmp_path / "seen", count=4)
+    evaluation = evaluate_real.Evaluation(tmp_path / "no data", tmp_path, embedder)
+    row, _ = evaluation.replay("naip", "seen", "map_nust", "none")
+    monkeypatch.setitem(evaluate_real.TRACKS, "nust.svg", ("seen_on_map_nust_none", "What is seen"))
+    monkeypatch.setattr(evaluate_real, "PLANTED", {"seen": (10.0, 1.0)})
+    aged = [replace(row, flight=f"naip_{flown}", map="map_naip_2014") for flown in (2010, 2020)]
+    drawn = evaluate_real.pictures(evaluation, [*aged, replace(row, flight="all years")], {})
+    assert sorted(drawn) == ["ages.svg", "nust.svg", "planted.svg"]
+    assert "What is seen" in drawn["nust.svg"]
+    assert "2 flights, 8 frames" in drawn["ages.svg"]
 
 
 def test_an_unknown_part_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
