@@ -26,9 +26,10 @@ from tilefix.errors import TilefixError
 from tilefix.evaluation.replay import Replay, write_results
 from tilefix.localization.localizer import LocalizerSettings
 from tilefix.ports import Embedder
+from tilefix.simulation.faultoutcome import Outcome
 from tilefix.simulation.faults import Fault
 from tilefix.simulation.faultyflight import FaultyFlight
-from tilefix.simulation.provingground import Outcome, ProvingGround, Scene, full_scene, quick_scene
+from tilefix.simulation.provingground import ProvingGround, Scene, full_scene, quick_scene
 from tilefix.simulation.world import EVALUATION_SEED_START
 
 SEEDS = tuple(range(EVALUATION_SEED_START + 300, EVALUATION_SEED_START + 303))

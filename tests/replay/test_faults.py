@@ -8,8 +8,9 @@ from __future__ import annotations
 import pytest
 
 from support.embedders import ThumbnailEmbedder
+from tilefix.simulation.faultoutcome import Outcome
 from tilefix.simulation.faults import ASKED, Fault
-from tilefix.simulation.provingground import Outcome, ProvingGround, quick_scene
+from tilefix.simulation.provingground import ProvingGround, quick_scene
 
 SEED = 1700
 COMMAND = '.venv/bin/pytest "tests/replay/test_faults.py::test_a_fault_is_told_honestly_and_survived[{0}]"'

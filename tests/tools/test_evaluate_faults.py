@@ -15,8 +15,8 @@ from support.embedders import ThumbnailEmbedder
 from support.tools import load_tool
 from tilefix.evaluation.scoring import judge
 from tilefix.geodesy import LocalFrame
+from tilefix.simulation.faultoutcome import outcome_of
 from tilefix.simulation.faults import Fault, Window
-from tilefix.simulation.provingground import outcome_of
 from tilefix.types import NoFix, Reason
 
 evaluate_faults = load_tool("evaluate_faults")
