@@ -154,15 +154,21 @@ def converge_flight(
             state["hint"] = asdict(hint)
         if _state(path) == state:
             return path
-        starts = list(_starts(*_open(out, sortie, embedder), sortie, frames, hint))
+        starts = list(starts_along(*_open(out, sortie, embedder), sortie, frames, hint))
     content = {"name": sortie.name, "state": state, "starts": [asdict(start) for start in starts]}
     write_results(results, {path.name: json.dumps(content, indent=1) + "\n"})
     return path
 
 
-def _starts(
-    flight: Flight, package: MapPackage, localizer: Localizer, sortie: Sortie, limit: int | None, hint: WrongHint | None
+def starts_along(
+    flight: Flight,
+    package: MapPackage,
+    localizer: Localizer,
+    sortie: Sortie,
+    limit: int | None,
+    hint: WrongHint | None = None,
 ) -> Iterator[Start]:
+    """The starts of a localizer along the flight's first `limit` frames, as `converge_flight` says."""
     grid = package.grid
     rng = np.random.default_rng([sortie.plan.seed, 2])
     map_km2 = grid.width_px * grid.height_px * grid.gsd_m**2 / 1e6
