@@ -19,7 +19,7 @@ from support.flights import picture_flight
 from tilefix.camera import CameraModel, Mount
 from tilefix.embedders import open_embedder
 from tilefix.errors import ConfigError, FlightError, MapError, ModelError, TilefixError
-from tilefix.flights.flight import TRUTH_COLUMNS
+from tilefix.flights.log import TRUTH_COLUMNS
 from tilefix.localization.rectify import Rectifier
 from tilefix.mapbuild.package import ArrayImagery, build_package
 from tilefix.simulation.flights import FlightPlan, fly_over

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from tilefix.camera import CameraModel, Mount
 from tilefix.errors import FlightError
-from tilefix.flights.flight import HEIGHT_COLUMNS, LOG_COLUMNS, TRUTH_COLUMNS, FlightRow
+from tilefix.flights.log import HEIGHT_COLUMNS, LOG_COLUMNS, TRUTH_COLUMNS, FlightRow
 
 
 def write_flight_toml(
