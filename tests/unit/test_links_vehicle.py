@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from tilefix.links.gnsshistory import GNSS_BACK_NS, GNSS_SILENCE_NS
 from tilefix.links.height import isa_altitude_m
 from tilefix.links.messages import (
     Attitude,
@@ -19,7 +20,7 @@ from tilefix.links.messages import (
     Pressure,
     Rebooted,
 )
-from tilefix.links.vehicle import GNSS_BACK_NS, GNSS_SILENCE_NS, GimbalSettings, HeightSettings, Vehicle
+from tilefix.links.vehicle import GimbalSettings, HeightSettings, Vehicle
 from tilefix.localization.gates import state_refusal
 from tilefix.types import Reason
 

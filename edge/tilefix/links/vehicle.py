@@ -6,12 +6,11 @@ Never holds the autopilot's estimate of position or velocity: of position only w
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tilefix.geodesy import between
 from tilefix.links.attitude import AttitudeHistory
+from tilefix.links.gnsshistory import GnssHistory
 from tilefix.links.height import Anchor, PressureAltitude
 from tilefix.links.known import KnownAutopilot
 from tilefix.links.messages import (
@@ -34,9 +33,6 @@ from tilefix.types import VehicleState
 _RANGE_MAX_AGE_NS = 500_000_000
 # A beam of a degree or two meets crops, roofs and slopes: it measures what it meets first, not the mean ground.
 _RANGE_SIGMA_M, _RANGE_SIGMA_SHARE = 1.0, 0.02
-# The receiver is asked for 5 Hz; two seconds of silence is a loss. It must then be good this long to be back.
-GNSS_SILENCE_NS = 2_000_000_000
-GNSS_BACK_NS = 5_000_000_000
 _LINK_SILENCE_NS = 3_000_000_000
 _LATELY_NS = 1_000_000_000
 # A receiver that does not state its vertical sigma gets a cautious one.
@@ -109,10 +105,7 @@ class Vehicle:
         self._altitude = PressureAltitude()
         self._range: GroundRange | None = None
         self._home: Home | None = None
-        self._receivers: deque[GnssReceiver] = deque(maxlen=50)
-        self._good_since_ns: int | None = None
-        self._good_until_ns: int | None = None
-        self._gnss_available = False
+        self._gnss = GnssHistory()
         self.gnss_trusted = True
         self._unix_minus_local_ns: int | None = None
         self._heard_ns: int | None = None
@@ -151,7 +144,7 @@ class Vehicle:
 
     def _take_attitude(self, message: Attitude) -> None:
         self._told_attitudes.add(message)
-        steady = self._steady.take(message, trusted=self._gnss_available and self.gnss_trusted)
+        steady = self._steady.take(message, trusted=self._gnss.has_fix and self.gnss_trusted)
         if steady is not None:
             self._attitudes.add(steady)
 
@@ -164,28 +157,14 @@ class Vehicle:
     def _take_receiver(self, message: GnssReceiver) -> None:
         if self._receiver_is_ours:
             return
-        self._receivers.append(message)
-        if not message.good:
-            self._good_since_ns = None
-            self._gnss_available = False
-            return
-        silent = self._good_until_ns is not None and message.at_ns - self._good_until_ns > GNSS_SILENCE_NS
-        if self._good_since_ns is None or silent:
-            self._gnss_available = self._gnss_available and not silent
-            self._good_since_ns = message.at_ns
-        self._good_until_ns = message.at_ns
-        if message.at_ns - self._good_since_ns >= GNSS_BACK_NS or self._first_receiver_is(message):
-            self._gnss_available = True
-        anchors = self._gnss_available and self.gnss_trusted and self._settings.anchor == "gnss"
+        self._gnss.take(message)
+        anchors = self._gnss.has_fix and self.gnss_trusted and self._settings.anchor == "gnss"
         if anchors and message.amsl_m is not None:
             sigma_m = message.vertical_sigma_m
             self._altitude.anchor(message.at_ns, message.amsl_m, sigma_m or _UNKNOWN_VERTICAL_SIGMA_M)
             anchor = self._altitude.anchored_by
             if self._remember is not None and anchor is not None:
                 self._remember(anchor)
-
-    def _first_receiver_is(self, message: GnssReceiver) -> bool:
-        return len(self._receivers) == 1 and self._receivers[0] is message
 
     def _take_time(self, message: AutopilotTime) -> None:
         if not _CALENDAR_RANGE_UNIX_NS[0] <= message.unix_ns <= _CALENDAR_RANGE_UNIX_NS[1]:
@@ -233,31 +212,22 @@ class Vehicle:
 
     def gnss_available(self, now_ns: int) -> bool:
         """True while the receiver has a fix: lost at once, back only after it was good for a while."""
-        heard_ns = self._good_until_ns
-        return self._gnss_available and heard_ns is not None and now_ns - heard_ns <= GNSS_SILENCE_NS
+        return self._gnss.available(now_ns)
 
     @property
     def last_gnss(self) -> GnssReceiver | None:
         """The last good position of the receiver, however old."""
-        return next((one for one in reversed(self._receivers) if one.good), None)
+        return self._gnss.last_good
 
     @property
     def gnss_now(self) -> GnssReceiver | None:
         """What the receiver said last, `None` when that was no good position."""
-        newest = self._receivers[-1] if self._receivers else None
-        return newest if newest is not None and newest.good else None
+        return self._gnss.newest
 
     def gnss_at(self, at_ns: int) -> tuple[float, float] | None:
-        """The receiver's (lat_deg, lon_deg) interpolated at an instant; `None` without good fixes on both sides of
-        it at most two seconds apart. For recordings only: the localizer never sees it."""
-        earlier: GnssReceiver | None = None
-        for later in self._receivers:
-            if later.at_ns >= at_ns:
-                if earlier is None or not (earlier.good and later.good):
-                    return None
-                return _between(earlier, later, at_ns)
-            earlier = later
-        return None
+        """The receiver's (lat_deg, lon_deg) at an instant (`GnssHistory.at`). For recordings only: the localizer never
+        sees it."""
+        return self._gnss.at(at_ns)
 
     def recall(self, anchor: Anchor) -> None:
         """Takes up what the process before knew of the height above sea level."""
@@ -331,12 +301,3 @@ class Vehicle:
             return VehicleState(at_ns, None, None, None, *heights, lean_deg)
         told = (attitude.roll_deg, attitude.pitch_deg, attitude.yaw_deg, *heights, lean_deg)
         return VehicleState(at_ns, *told)
-
-
-def _between(earlier: GnssReceiver, later: GnssReceiver, at_ns: int) -> tuple[float, float] | None:
-    if later.at_ns - earlier.at_ns > GNSS_SILENCE_NS or later.at_ns == earlier.at_ns:
-        return None
-    if earlier.lat_deg is None or later.lat_deg is None or earlier.lon_deg is None or later.lon_deg is None:
-        return None
-    share = (at_ns - earlier.at_ns) / (later.at_ns - earlier.at_ns)
-    return between(earlier.lat_deg, earlier.lon_deg, later.lat_deg, later.lon_deg, share)
