@@ -17,9 +17,7 @@ Needs root rights.
 
 from __future__ import annotations
 
-import argparse
 import csv
-import json
 import math
 import shutil
 import subprocess
@@ -31,8 +29,7 @@ from typing import Any
 
 from booted_root import BootedRoot
 from debian_root import OfflineRoot, copy_root, differences, put_bundle, put_map, size_mib, tree
-from tilefix.errors import TilefixError
-from tilefix.evaluation.replay import write_results
+from proof import arguments, handed_over
 from tilefix.geodesy import LocalFrame
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -192,9 +189,7 @@ def emulated(native: Path, bundle: Path, other: Path, other_bundle: Path, key: P
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the steps and prints what was found; 2 with one line when a step fails."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="a Debian root with systemd")
-    parser.add_argument("--bundle", type=Path, required=True, metavar="FILE", help="made by deploy/bundle.sh, signed")
+    parser = arguments(__doc__ or "", Path("/var/tmp/tilefix-deploy"), bundle="made by deploy/bundle.sh, signed")
     parser.add_argument("--key", type=Path, required=True, metavar="FILE", help="the public key of the bundles")
     parser.add_argument(
         "--next-bundle", type=Path, metavar="FILE", help="the same of another version: sets up and updates"
@@ -203,13 +198,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--first-start", action="store_true", help="boot a root that installs itself")
     parser.add_argument("--aarch64-root", type=Path, metavar="DIR", help="the same for arm64")
     parser.add_argument("--aarch64-bundle", type=Path, metavar="FILE")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--work", type=Path, default=Path("/var/tmp/tilefix-deploy"), metavar="DIR")
     args = parser.parse_args(argv)
     if (args.aarch64_root is None) != (args.aarch64_bundle is None):
         parser.error("--aarch64-root and --aarch64-bundle go together")
-    found: dict[str, Any] = {}
-    try:
+
+    def prove() -> dict[str, Any]:
+        found: dict[str, Any] = {}
         if args.next_bundle:
             root = copy_root(args.root, args.work)
             found["set_up_twice"] = set_up_twice(root, args.bundle, args.next_bundle, args.key, args.python)
@@ -219,14 +213,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             other = copy_root(args.aarch64_root, args.work.with_name(args.work.name + "-aarch64"))
             native = copy_root(args.root, args.work)
             found["emulated"] = emulated(native, args.bundle, other, args.aarch64_bundle, args.key)
-        text = json.dumps(found, indent=2) + "\n"
-        sys.stdout.write(text)
-        if args.json:
-            write_results(args.json.parent, {args.json.name: text})
-    except (TilefixError, OSError, subprocess.CalledProcessError) as error:
-        sys.stderr.write(f"prove_deploy: {error}\n")
-        return 2
-    return 0
+        return found
+
+    return handed_over("prove_deploy", prove, args.json)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,9 @@ rights.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -22,8 +20,8 @@ from typing import Any
 
 from booted_root import BootedRoot
 from debian_root import copy_root, put_bundle, put_map
+from proof import arguments, handed_over
 from tilefix.errors import TilefixError
-from tilefix.evaluation.replay import write_results
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 UNIT = "tilefix.service"
@@ -271,39 +269,34 @@ def uninstall(proof: Proof) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs every step and prints what was found; 2 with one line when a step fails."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="a Debian root with systemd")
-    parser.add_argument("--bundle", type=Path, required=True, metavar="FILE", help="made by deploy/bundle.sh")
+    parser = arguments(__doc__ or "", Path("/var/tmp/tilefix-service"))
     parser.add_argument("--next-bundle", type=Path, metavar="FILE", help="the same of another version: an update to it")
     parser.add_argument("--only", action="append", metavar="STEP", help="hang, misconfigure, update or uninstall")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--work", type=Path, default=Path("/var/tmp/tilefix-service"), metavar="DIR")
     args = parser.parse_args(argv)
-    booted = None
-    try:
+
+    def prove() -> dict[str, Any]:
         booted = BootedRoot(copy_root(args.root, args.work), REPOSITORY)
-        proof = Proof(args.work, booted)
-        install(proof, args.bundle)
-        score = booted.run(["systemd-analyze", "security", UNIT, "--no-pager"], check=False).stdout
-        proof.found["security_score"] = float(re.findall(r"([\d.]+) \w+ \S*$", score.strip().splitlines()[-1])[0])
-        for step in (fly, hang, misconfigure, update, uninstall):
-            if step is not fly and args.only and step.__name__ not in args.only:
-                continue
-            step(proof)
-            sys.stdout.write(f"{step.__name__}: done\n")
-            if step is update and args.next_bundle:
-                upgrade(proof, args.next_bundle)
-        text = json.dumps(proof.found, indent=2) + "\n"
-        sys.stdout.write(text)
-        if args.json:
-            write_results(args.json.parent, {args.json.name: text})
-    except (TilefixError, OSError, subprocess.CalledProcessError) as error:
-        sys.stderr.write(f"prove_service: {error}\n")
-        return 2
-    finally:
-        if booted is not None:
+        try:
+            return prove_all(Proof(args.work, booted), args.bundle, args.next_bundle, args.only)
+        finally:
             booted.stop()
-    return 0
+
+    return handed_over("prove_service", prove, args.json)
+
+
+def prove_all(proof: Proof, bundle: Path, next_bundle: Path | None, only: Sequence[str] | None) -> dict[str, Any]:
+    """Takes every step, or those named, and says so as each is done; gives what was found."""
+    install(proof, bundle)
+    score = proof.booted.run(["systemd-analyze", "security", UNIT, "--no-pager"], check=False).stdout
+    proof.found["security_score"] = float(re.findall(r"([\d.]+) \w+ \S*$", score.strip().splitlines()[-1])[0])
+    for step in (fly, hang, misconfigure, update, uninstall):
+        if step is not fly and only and step.__name__ not in only:
+            continue
+        step(proof)
+        sys.stdout.write(f"{step.__name__}: done\n")
+        if step is update and next_bundle:
+            upgrade(proof, next_bundle)
+    return proof.found
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,21 @@ def test_what_is_no_root_with_systemd_is_refused_in_one_line(
     error = capsys.readouterr().err
     assert error.startswith("prove_service: ")
     assert len(error.splitlines()) == 1
+
+
+def test_what_a_proof_found_is_printed_and_kept_and_nothing_of_one_that_failed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    proof, file = load_tool("proof"), tmp_path / "out" / "found.json"
+
+    def fails() -> dict[str, int]:
+        raise subprocess.CalledProcessError(1, ["systemctl"])
+
+    assert proof.handed_over("prove_it", fails, file) == 2
+    assert capsys.readouterr().err.startswith("prove_it: ")
+    assert not file.exists()
+    assert proof.handed_over("prove_it", lambda: {"restarts": 3}, file) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(file.read_text()) == {"restarts": 3}
 
 
 def test_the_drone_notes_when_a_position_came_and_how_far_off_it_was() -> None:
