@@ -1,13 +1,14 @@
-"""Compares three ways to hold the belief over the map: the grid that flies, particles, and Gaussian hypotheses.
+"""Compares ways to hold the belief over the map: the grid that flies, particles, and Gaussian hypotheses.
 
     python tools/compare_beliefs.py starts evaluation --flights "*-0" "*-1" --frames 60
     python tools/compare_beliefs.py faults                     faults of what is believed, over evaluation worlds
     python tools/compare_beliefs.py cost                       time and memory, on maps of 4.4 and 25 km2
     python tools/compare_beliefs.py report                     tables and a picture of what was run
 
-The same localizer, frames, measurements and rules of decision; only the belief is another (`particle_belief.py`,
-`mixture_belief.py`). The flights and maps are those of `evaluate_flights.py generate`. Settings of the rivals were
-chosen by `starts development`. Results that stand already, of the same code and settings, are kept.
+The same localizer, frames, measurements and rules of decision; only the belief is another: `particle_belief.py`,
+`mixture_belief.py`, and the grid with the tolerance that these have, `tolerant_grid.py`. The flights and maps are those
+of `evaluate_flights.py generate`. Settings of the rivals were chosen on development worlds. Results that stand already,
+of the same code and settings, are kept.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ from tilefix.simulation.provingground import ProvingGround, full_scene, quick_sc
 from tilefix.simulation.world import EVALUATION_SEED_START
 from tilefix.timing import StageTimer
 from tilefix.types import Fix, Frame, NoFix, VehicleState
+from tolerant_grid import TolerantGrid
 
 Made = Callable[[Grid, float], Belief]
 
@@ -59,6 +61,7 @@ def particles(count: int) -> Made:
 
 BELIEFS: dict[str, Made] = {
     "grid": Belief,
+    "grid, a cell around": TolerantGrid,
     "1,000 particles": particles(1_000),
     "10,000 particles": particles(10_000),
     "100,000 particles": particles(100_000),
@@ -87,7 +90,7 @@ class Counting(Localizer):
 def rivals_hash() -> str:
     """A hash of the rivals' code."""
     folder = Path(__file__).parent
-    names = ("point_belief.py", "particle_belief.py", "mixture_belief.py")
+    names = ("point_belief.py", "particle_belief.py", "mixture_belief.py", "tolerant_grid.py")
     return sha256(b"".join((folder / name).read_bytes() for name in names)).hexdigest()[:16]
 
 

@@ -33,12 +33,14 @@ WIDE_REACH = 3.0  # deviations of a wide hypothesis within which peaks are born 
 @dataclass(frozen=True, slots=True)
 class MixtureSettings:
     """What was chosen on development worlds. `most`: hypotheses that are kept; `born`: at most, a frame; `least`: the
-    evidence of a peak that is worth one; `merge_cells`: two nearer than this are one."""
+    evidence of a peak that is worth one; `merge_cells`: two nearer than this are one; `cloud_cells`: how much further
+    than a mode of the grid a place reaches."""
 
     most: int = 100
     born: int = 50
     least: float = 0.0
-    merge_cells: float = 1.5
+    merge_cells: float = 2.5
+    cloud_cells: float = 1.0
 
 
 class MixtureBelief(PointBelief):
@@ -248,7 +250,7 @@ class MixtureBelief(PointBelief):
     def mode(self, reach: int = MODE_REACH_CELLS) -> Mode:
         """The place of the heaviest hypothesis for its size, what lies within `reach` cells of it, and its rivals."""
         mass, elsewhere, nowhere = self._masses()
-        half_m = (reach + 0.5) * self.cell_m
+        half_m = (reach + 0.5 + self._settings.cloud_cells) * self.cell_m
         cell = elsewhere / (self.rows * self.columns)
         if not mass.size:
             east_m, north_m = (

@@ -41,7 +41,8 @@ MOST_ANYWHERE = 0.5  # of the belief, however badly
 class ParticleSettings:
     """What was chosen on development worlds. `drawn`: share of the particles that the evidence places; `sharpness`:
     of the evidence, when they are drawn; `jitter_cells`: by which copies are moved apart; `reach_cells`, `sigma_cells`:
-    how far from its place a particle finds its evidence, at most and as a standard deviation."""
+    how far from its place a particle finds its evidence, at most and as a standard deviation; `cloud_cells`: how much
+    further than a mode of the grid a cloud of them reaches."""
 
     count: int = 10_000
     drawn: float = 0.1
@@ -50,6 +51,7 @@ class ParticleSettings:
     jitter_cells: float = 0.3
     reach_cells: int = 1
     sigma_cells: float = 1.0
+    cloud_cells: float = 1.0
     augmented: bool = True
     seed: int = 0
 
@@ -201,14 +203,21 @@ class ParticleBelief(PointBelief):
         """The most probable cell's surroundings within `reach` cells, with the mean of what lies there, and rivals."""
         mass, nowhere = self._masses()
         cells, held = self._on_cells(mass)
-        row, column = divmod(int(cells[int(held.argmax())]), self.columns)
-        rows, columns, _ = self._cells(self._places)
-        here = np.maximum(np.abs(rows - row), np.abs(columns - column)) <= reach
+        rows, columns = np.divmod(cells, self.columns)
+        best = int(held.argmax())
+        # A cloud's densest cell need not be its middle: from there to the mean around it, then once more.
+        corner = np.array([self._west_m, self._north_m])
+        place = corner + self.cell_m * (np.array([columns[best], -rows[best]]) + np.array([0.5, -0.5]))
+        half_m = (reach + 0.5 + self._settings.cloud_cells) * self.cell_m
+        for _ in range(2):
+            here = np.abs(self._places - place).max(axis=1) <= half_m
+            place = np.average(self._places[here], axis=0, weights=mass[here] + 1e-300)
+        here = np.abs(self._places - place).max(axis=1) <= half_m
         own = float(mass[here].sum())
-        east_m, north_m = np.average(self._places[here], axis=0, weights=mass[here] + 1e-300)
-        cell_rows, cell_columns = np.divmod(cells, self.columns)
-        others = held[np.maximum(np.abs(cell_rows - row), np.abs(cell_columns - column)) > reach]
-        return Mode(float(east_m), float(north_m), own, float(others.max()) if others.size else 0.0, nowhere)
+        middles = corner + self.cell_m * np.stack([columns + 0.5, -rows - 0.5], axis=1)
+        others = held[np.abs(middles - place).max(axis=1) > half_m]
+        rival = float(others.max()) if others.size else 0.0
+        return Mode(float(place[0]), float(place[1]), own, rival, nowhere)
 
     def spread_m(self, share: float = 0.9) -> tuple[float, float, float]:
         """East, north and half side of a square that holds about that share of what is on the map."""

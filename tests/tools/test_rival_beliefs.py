@@ -23,6 +23,7 @@ from tilefix.types import Fix, Float32Array, Frame, VehicleState
 
 particle = load_tool("particle_belief")
 mixture = load_tool("mixture_belief")
+tolerant = load_tool("tolerant_grid")
 
 GRID = Grid(-100.0, 100.0, 0.5, 400, 400)
 CELL_M = 4.0
@@ -30,6 +31,7 @@ Made = Callable[[Grid, float], Belief]
 RIVALS: dict[str, Made] = {
     "particles": partial(particle.ParticleBelief, settings=particle.ParticleSettings(4000)),
     "hypotheses": mixture.MixtureBelief,
+    "tolerant grid": tolerant.TolerantGrid,
 }
 
 
@@ -204,6 +206,24 @@ def test_hypotheses_that_meet_are_one() -> None:
     belief._merge()
     assert len(belief._log) == 1
     assert float(np.exp(belief._log).sum()) == pytest.approx(both)
+
+
+def test_a_peak_that_lies_a_cell_aside_now_and_then_is_one_place_to_all_but_the_plain_grid(belief: Belief) -> None:
+    grid = Belief(GRID, CELL_M)
+    for one in (grid, belief):
+        for k in range(4):
+            one.update(looked(one, {(10.0 + CELL_M * (k % 2), 10.0): 8.0}), 0.05)
+    assert belief.mode().probability > 0.99 > grid.mode().probability
+    assert belief.evidence_near(10.0, 10.0) > grid.evidence_near(10.0, 10.0) + 3.0
+
+
+def test_evidence_spreads_to_the_cells_around_and_not_to_those_that_nobody_looked_at() -> None:
+    ratio = np.full((4, 5), -2.0, np.float32)
+    ratio[1, 1], ratio[1, 2], ratio[3] = 6.0, np.nan, np.nan
+    expected = np.full((4, 5), -2.0, np.float32)
+    expected[:3, :3] = np.array([[5.0, 5.5, 5.0], [5.5, 6.0, np.nan], [5.0, 5.5, 5.0]])
+    expected[3] = np.nan
+    assert np.array_equal(tolerant.spread_aside(ratio), expected, equal_nan=True)
 
 
 @pytest.fixture(scope="module")
