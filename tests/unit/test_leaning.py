@@ -11,7 +11,6 @@ import pytest
 from support.embedders import ThumbnailEmbedder
 from support.scenes import AGL_M, CAMERA, small_map
 from tilefix.camera import Mount
-from tilefix.localization.chain import Chain
 from tilefix.localization.localizer import Localizer
 from tilefix.localization.look import Look, Looker
 from tilefix.localization.settings import LocalizerSettings
@@ -98,43 +97,6 @@ def looks(package: MapPackage, *leans_deg: float) -> list[Look]:
         assert isinstance(look, Look)
         seen.append(look)
     return seen
-
-
-def test_level_pictures_that_contradict_the_velocity_are_not_excused_by_their_attitudes(package) -> None:
-    settings = LocalizerSettings()
-    looker, chain = Looker(package, CAMERA, Mount(), settings), Chain(settings, Mount())
-    for k in range(14):
-        east_m, north_m = place(k)
-        aside_m = 4.0 if k == 13 else 0.0
-        at = east_m, north_m + aside_m, AGL_M, 0.0, 0.0, 90.0
-        state = VehicleState((k + 1) * STEP_NS, 0.0, 0.0, 90.0, AGL_M)
-        image = render_view(package.imagery, package.grid, CAMERA, Mount(), *at)
-        look = looker.look(Frame(image, state.at_ns, k), state, 0.0, 1.0)
-        assert isinstance(look, Look)
-        assert not chain.broken
-        chain.move(look, state)
-    assert chain.broken
-
-
-def test_once_a_lean_excused_a_motion_those_that_agree_are_doubted_until_it_is_level(package) -> None:
-    """A leap aside within the lean, as an attitude that is off throws it, and its end may be at any later picture."""
-    settings = LocalizerSettings()
-    looker, chain = Looker(package, CAMERA, Mount(), settings), Chain(settings, Mount())
-    up_deg = (8.0, 15.0, 21.0, 26.0, 30.0)
-    leans_deg = (0.0,) * 10 + up_deg + (30.0,) * 3 + up_deg[::-1] + (0.0,) * 4
-    leaps, sigma_m = 15, []
-    for k, lean_deg in enumerate(leans_deg):
-        east_m, north_m = place(k)
-        at = east_m, north_m + (4.0 if k >= leaps else 0.0), AGL_M, lean_deg, 0.0, 90.0
-        state = VehicleState((k + 1) * STEP_NS, lean_deg, 0.0, 90.0, AGL_M)
-        image = render_view(package.imagery, package.grid, CAMERA, Mount(), *at)
-        look = looker.look(Frame(image, state.at_ns, k), state, 0.0, 1.0)
-        assert isinstance(look, Look)
-        sigma_m.append(chain.move(look, state).sigma_m)
-    assert not chain.broken
-    assert sigma_m[leaps - 1] < 0.5
-    assert min(sigma_m[leaps : leaps + 3]) > 1.2
-    assert sigma_m[-1] < 0.3
 
 
 def test_a_picture_is_thrown_by_its_tilt_and_by_how_fast_it_turned(package) -> None:
