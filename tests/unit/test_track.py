@@ -188,3 +188,51 @@ def test_a_motion_that_no_vehicle_makes_is_not_believed() -> None:
         assert not odometry.believes(east_m, north_m, 0.25, 0.5, 0.1)
     odometry.doubt()
     assert odometry.believes(0.0, 0.0, 0.25, 0.5, 0.1)
+
+
+def test_a_corrected_heading_turns_the_velocity_clockwise() -> None:
+    odometry = Odometry(1.0)
+    fly(odometry, 10.0, 40)
+    odometry.turn(30.0)
+    turned = (10.0 * math.cos(math.radians(30.0)), -10.0 * math.sin(math.radians(30.0)))
+    assert odometry.velocity_mps == pytest.approx(turned, abs=0.05)
+    odometry.turn(-30.0)
+    assert odometry.velocity_mps == pytest.approx((10.0, 0.0), abs=0.05)
+    assert odometry.raw_east_m == pytest.approx(100.0)
+
+
+def test_ahead_of_the_last_frame_a_steady_vehicle_may_begin_to_manoeuvre() -> None:
+    usual_mps2, ahead_s = 1.5, 2.0
+    odometry = Odometry(usual_mps2)
+    for _ in range(80):
+        odometry.lean(0.0, 0.0, 0.0, 0.25)
+        odometry.propagate(0.25)
+        odometry.observe(3.0, 0.0, 0.3, 0.05, 0.25)
+    covariance = odometry.at(ahead_s)[1]
+    # White acceleration over that time: position by the cube, velocity by the time itself.
+    assert covariance[0, 0] > usual_mps2**2 * ahead_s**3 / 3.0
+    assert covariance[2, 2] > usual_mps2**2 * ahead_s
+
+
+def test_blind_flight_is_at_least_as_unsure_as_usual() -> None:
+    sigmas_m = []
+    for expected_mps2 in (0.0, 1.5, 6.0):
+        odometry = Odometry(1.5)
+        fly(odometry, 10.0, 40)
+        odometry.expect(expected_mps2)
+        odometry.propagate(3.0)
+        sigmas_m.append(odometry.skip())
+    assert sigmas_m[0] == sigmas_m[1] > 1.5 * math.sqrt(9.0)
+    assert sigmas_m[2] > 2.0 * sigmas_m[1]
+
+
+def test_a_velocity_that_was_forgotten_does_not_leave_its_lag_behind() -> None:
+    """A turn shows in innovations that lag; once the velocity is measured anew they say nothing."""
+    odometry = Odometry(1.5)
+    circle(odometry, 20.0, 4.0, 3)
+    odometry.doubt()
+    for _ in range(4):
+        odometry.lean(3.5, 0.0, 0.0, 0.25)
+        odometry.propagate(0.25)
+        odometry.observe(5.0, 0.0, 0.8, 0.05, 0.25)
+    assert odometry.velocity_covariance().sigma_major < 1.3
