@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -115,3 +116,17 @@ def test_a_step_is_as_unsure_as_the_height_that_it_was_measured_from(package) ->
     assert doubtful.sigma_m**2 - usual.sigma_m**2 == pytest.approx((0.25**2 - 0.07**2) * step_m**2, rel=0.05)
     sure = flying.on(agl_sigma_m=0.01 * AGL_M)
     assert sure.sigma_m == pytest.approx(usual.sigma_m, rel=0.02)
+
+
+def test_new_ground_counts_by_the_views_side_and_no_more_than_once(package) -> None:
+    flying = Flying(package)
+    seen, _ = flying.look(0.0)
+    side_m = math.sqrt(seen.view.area_m2)
+    flying.on()
+    shares = []
+    for _ in range(26):
+        flying.on(seconds=1.0)
+        shares.append(flying.chain.new_ground)
+    assert shares[9] == pytest.approx(10 * SPEED_MPS / side_m, rel=0.02)
+    assert 26 * SPEED_MPS > 1.1 * side_m
+    assert shares[-1] == 1.0
