@@ -128,5 +128,5 @@ def test_new_ground_counts_by_the_views_side_and_no_more_than_once(package) -> N
         flying.on(seconds=1.0)
         shares.append(flying.chain.new_ground)
     assert shares[9] == pytest.approx(10 * SPEED_MPS / side_m, rel=0.02)
-    assert 26 * SPEED_MPS > 1.1 * side_m
+    assert 1.1 * side_m < 26 * SPEED_MPS
     assert shares[-1] == 1.0
