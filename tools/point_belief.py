@@ -36,11 +36,6 @@ class PointBelief(Belief):
     _recent: Float64Array
     _gathered: Float64Array
 
-    @property
-    def held_bytes(self) -> int:
-        """Memory that the points take."""
-        return sum(value.nbytes for value in vars(self).values() if isinstance(value, np.ndarray))
-
     def _begin_at(self, places: Float64Array, log: Float64Array) -> None:
         """Forgets everything but these points."""
         self._offset_east_m = self._offset_north_m = 0.0  # the lattice stays where the map is

@@ -197,6 +197,21 @@ def test_there_are_never_more_points_than_told() -> None:
             assert whole + mode.nowhere == pytest.approx(1.0, abs=1e-6)
 
 
+def test_of_more_equal_places_than_are_kept_none_is_believed_and_no_mass_is_lost() -> None:
+    places = {(-90.0 + 20.0 * k, -90.0 + 20.0 * row): 9.0 for k in range(10) for row in range(10)}
+    for born in (20, 100):  # the others are left to the rest of the map, or dropped again
+        belief = mixture.MixtureBelief(GRID, CELL_M, mixture.MixtureSettings(most=20, born=born))
+        for _ in range(6):
+            belief.update(looked(belief, places), 0.1)
+        assert belief.mode().probability < 0.06
+        assert len(belief._log) == 20
+    before = np.exp(belief._log).sum() + math.exp(belief._elsewhere)
+    belief._settings = mixture.MixtureSettings(most=5)
+    belief._prune()
+    assert len(belief._log) == 5
+    assert np.exp(belief._log).sum() + math.exp(belief._elsewhere) == pytest.approx(before)
+
+
 def test_hypotheses_that_meet_are_one() -> None:
     belief = mixture.MixtureBelief(GRID, CELL_M)
     belief.update(looked(belief, {(0.0, 0.0): 8.0, (16.0, 0.0): 8.0}), 0.2)
