@@ -129,8 +129,8 @@ def picture(pairs: Mapping[str, Mapping[str, Drifted]]) -> str:
             curve = [(STEP_S * k, share) for k, share in enumerate(found.shares)]
             parts.append(panel.line(curve, f"stroke:{SHADES[number]};stroke-width:2"))
             warned = "" if found.warned_s is None else f", warned of after {found.warned_s:.0f} s"
-            parts += key(700, top + 30 + 24 * number, [name], [SHADES[number]])
-            parts.append(text(717, top + 41 + 24 * number, f"{found.matched} of {found.frames} matched{warned}"))
+            parts += key(700, top + 20 + 36 * number, [name], [SHADES[number]])
+            parts.append(text(717, top + 34 + 36 * number, f"{found.matched} of {found.frames} matched{warned}"))
         top += 260
     return drawing(1080, top - 20, "Share of the correlation at the start over time", parts)
 
