@@ -87,3 +87,111 @@ def test_a_steady_speed_is_not_drawn_to_whole_pixels() -> None:
         motion = motion_between(seen(0, 0), seen(x, y), 8.0)
         assert motion is not None
         assert (motion.east_m, motion.north_m) == pytest.approx((0.1 * x, -0.1 * y), abs=0.02)
+
+
+def moving(
+    dx: int, dy: int, mine: tuple[int, int], *, where: np.ndarray, fade: float = 0.0, seed: int = 31, size: int = 161
+) -> tuple[Placed, Placed]:
+    """Two patches of ground (dx, dy) pixels apart; where `where` (size, size) is true, something lies over it that
+    moves by `mine` over the picture instead, and whose pattern fades by that share of noise."""
+    other = noise_ground(seed, 600).astype(float)
+    fresh = noise_ground(seed + 1, 600).astype(float)
+    pair = []
+    for x, y, u, v, share in ((0, 0, 0, 0, 0.0), (dx, dy, *mine, fade)):
+        top, left = 300 + y - size // 2, 300 + x - size // 2
+        image = GROUND[top : top + size, left : left + size].astype(float)
+        top, left = 300 - v - size // 2, 300 - u - size // 2
+        cover = other[top : top + size, left : left + size]
+        cover = (1.0 - share) * cover + share * fresh[top : top + size, left : left + size]
+        image[where] = cover[where]
+        patch = Patch(np.clip(image, 0, 255).astype(np.uint8), np.ones((size, size), bool), 0.5, 0.0, 0.0)
+        pair.append(Placed(Template(patch), 0.0, 0.0, 0.5))
+    return pair[0], pair[1]
+
+
+ROWS, COLUMNS = np.mgrid[:161, :161]
+
+
+def without_consensus(monkeypatch) -> None:
+    monkeypatch.setattr(motion_module, "consensus", lambda *_: None)
+
+
+def off_px(motion, dx: int, dy: int) -> float:
+    return float(np.hypot(motion.east_m / 0.5 - dx, motion.north_m / 0.5 + dy))
+
+
+@pytest.mark.parametrize("mine", [(-3, 3), (-2, 3), (-1, 3), (-3, 1)])
+def test_a_band_that_moves_does_not_draw_the_motion(mine, monkeypatch) -> None:
+    """The ground moves by (-3, 2) over the picture, a band over a third of it by little else."""
+    pair = moving(3, -2, mine, where=abs(COLUMNS - 90) < 27)
+    motion = motion_between(*pair, 8.0)
+    assert motion is not None
+    assert off_px(motion, 3, -2) < 0.1
+    without_consensus(monkeypatch)
+    drawn = motion_between(*pair, 8.0)
+    assert drawn is not None
+    assert off_px(drawn, 3, -2) > 0.15
+
+
+@pytest.mark.parametrize("mine", [(-4, -3), (-3, -2)])
+def test_water_over_most_of_the_picture_is_not_followed(mine, monkeypatch) -> None:
+    """Its pattern fades and moves in steps of its own; the shore has the less ground, but holds together."""
+    pair = moving(6, 4, mine, where=COLUMNS > 48, fade=0.3)
+    motion = motion_between(*pair, 8.0)
+    assert motion is not None
+    assert off_px(motion, 6, 4) < 0.1
+    without_consensus(monkeypatch)
+    drawn = motion_between(*pair, 8.0)
+    assert drawn is None or off_px(drawn, 6, 4) > 1.5
+
+
+def test_two_halves_that_move_apart_are_less_sure() -> None:
+    """Neither of them is told to be the ground by anything."""
+    alike = moving(3, 0, (-3, 0), where=ROWS > 80)
+    apart = moving(3, 0, (-2, 1), where=ROWS > 80)
+    sure, unsure = (motion_between(*pair, 8.0) for pair in (alike, apart))
+    assert sure is not None
+    assert unsure is not None
+    assert unsure.sigma_m > 3.0 * sure.sigma_m
+
+
+def test_parts_that_all_move_differently_are_no_motion(monkeypatch) -> None:
+    """What fits as a whole in part only, and nowhere in its parts, is not claimed."""
+    rng = np.random.default_rng(3)
+    where = np.kron(rng.random((12, 12)) < 0.8, np.ones((14, 14), bool))[:161, :161]
+    pair = moving(2, 1, (25, 20), where=where, fade=0.8)
+    monkeypatch.setattr(motion_module, "MIN_CORRELATION", 0.05)
+    monkeypatch.setattr(motion_module, "MIN_Z_SCORE", 2.0)
+    assert motion_between(*pair, 4.0) is None
+    without_consensus(monkeypatch)
+    assert motion_between(*pair, 4.0) is not None
+
+
+def test_a_shadow_that_stays_in_the_picture_does_not_hold_the_motion(monkeypatch) -> None:
+    """The vehicle's own, dark and sharp, over a field that has little edge of its own."""
+    shade = np.clip((32.0 - np.hypot(ROWS - 84, COLUMNS - 70)) / 4.0 + 0.5, 0.0, 1.0)
+    pair = []
+    for x in (0, 2):
+        image = GROUND[220:381, 220 + x : 381 + x].astype(float)
+        image = 0.08 * (image - image.mean()) + image.mean()
+        image = image * (1.0 - 0.62 * shade[..., None])
+        patch = Patch(np.clip(image, 0, 255).astype(np.uint8), np.ones((161, 161), bool), 0.5, 0.0, 0.0)
+        pair.append(Placed(Template(patch), 0.0, 0.0, 0.5))
+    motion = motion_between(*pair, 8.0)
+    assert motion is not None
+    assert off_px(motion, 2, 0) < 0.05
+    without_consensus(monkeypatch)
+    drawn = motion_between(*pair, 8.0)
+    assert drawn is not None
+    assert off_px(drawn, 2, 0) > 0.25
+
+
+def test_where_all_parts_agree_the_whole_patch_tells(monkeypatch) -> None:
+    before, after = placed(300, 300), placed(307, 297, noise=4.0)
+    motion = motion_between(before, after, 20.0)
+    without_consensus(monkeypatch)
+    plain = motion_between(before, after, 20.0)
+    assert motion is not None
+    assert plain is not None
+    assert np.hypot(motion.east_m - plain.east_m, motion.north_m - plain.north_m) < 0.05 * 0.5
+    assert plain.sigma_m <= motion.sigma_m < 1.3 * plain.sigma_m
