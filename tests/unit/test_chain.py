@@ -130,3 +130,27 @@ def test_new_ground_counts_by_the_views_side_and_no_more_than_once(package) -> N
     assert shares[9] == pytest.approx(10 * SPEED_MPS / side_m, rel=0.02)
     assert 1.1 * side_m < 26 * SPEED_MPS
     assert shares[-1] == 1.0
+
+
+def test_two_contradictions_in_a_row_are_taken_for_the_motion_itself(package) -> None:
+    flying = Flying(package)
+    flying.level()
+    steps = []
+    for _ in range(4):
+        flying.aside_m += 4.0
+        steps.append(flying.on())
+    assert flying.chain.broken
+    for predicted, found in ((steps[:2], 0.0), (steps[2:], 4.0)):
+        assert [step.north_m for step in predicted] == pytest.approx([found] * 2, abs=0.3)
+
+
+def test_contradictions_apart_from_each_other_leave_the_velocity_known(package) -> None:
+    flying = Flying(package)
+    flying.level()
+    for _ in range(2):
+        flying.aside_m += 4.0
+        flying.on()
+        sigma_mps = flying.chain.odometry.velocity_covariance().sigma_major
+        assert sigma_mps < 1.5
+        for _ in range(3):
+            assert flying.on().north_m == pytest.approx(0.0, abs=0.3)
