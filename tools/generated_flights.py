@@ -39,7 +39,7 @@ def record_world(out: Path, flown: WorldSet, world: int, table: Sequence[Sortie]
     place = generate_world(world, size_m=flown.size_m, gsd_m=flown.gsd_m)
     if not package.is_dir():
         with contextlib.closing(open_embedder(model)) as embedder:
-            _build(place, package, flown, embedder)
+            build_map(place, package, flown, embedder)
     for one in missing:
         folder = flight_folder(out, one.name)
         shutil.rmtree(folder, ignore_errors=True)
@@ -48,7 +48,8 @@ def record_world(out: Path, flown: WorldSet, world: int, table: Sequence[Sortie]
     return len(missing)
 
 
-def _build(place: World, package: Path, flown: WorldSet, embedder: Embedder) -> None:
+def build_map(place: World, package: Path, flown: WorldSet, embedder: Embedder) -> None:
+    """Builds the world's map from its satellite look."""
     pixels = place.render(satellite_look(place.seed))
     cover = np.full(pixels.shape[:2], 255, np.uint8)
     imagery = ArrayImagery(place.frame, place.grid, pixels, cover, f"generated world {place.seed}", "", "none")
