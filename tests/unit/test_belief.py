@@ -173,3 +173,74 @@ def test_a_hint_is_no_evidence() -> None:
     assert hinted.evidence_near(18.0, 10.0) == pytest.approx(5.25 + 3.6, abs=0.01)
     assert open_minded.evidence_near(18.0, 10.0) == hinted.evidence_near(18.0, 10.0)
     assert hinted.evidence_near(900.0, 0.0) == 0.0
+
+
+def test_a_hint_is_taken_for_nearly_sure() -> None:
+    """One in a thousand is wrong; that the map is, is as likely as before."""
+    belief = Belief(GRID, 4.0)
+    belief.start_near(-60.0, -60.0, 6.0)
+    assert belief.probability_near(-60.0, -60.0, 36.0) == pytest.approx(0.999 * 0.9, abs=0.0005)
+    assert belief.mode().nowhere == pytest.approx(0.1, abs=0.0005)
+
+
+@pytest.mark.parametrize("frames", [20, 400])
+def test_however_long_the_history_a_map_that_fits_no_more_is_noticed(frames: int) -> None:
+    belief = Belief(GRID, 4.0)
+    for _ in range(frames):
+        belief.update(looked(belief, {(0.0, 0.0): 12.0}), 0.1)
+    belief.commit()
+    for _ in range(10):
+        belief.update(looked(belief, {}, elsewhere=-2.0), 0.1)
+    assert belief.mode().nowhere > 0.5
+
+
+def test_evidence_for_and_against_a_place_has_an_end() -> None:
+    """Else a place looked at wrongly for a while would take as long again to be believed."""
+    believed, disbelieved = Belief(GRID, 4.0), Belief(GRID, 4.0)
+    for _ in range(200):
+        believed.update(looked(believed, {(2.0, 2.0): 9.0}), 0.3)
+        disbelieved.update(looked(disbelieved, {}, elsewhere=-3.0), 0.3)
+    assert believed.evidence_near(2.0, 2.0) == pytest.approx(60.0 + 9.0, abs=0.1)
+    assert disbelieved.evidence_near(2.0, 2.0) == pytest.approx(-20.0 - 3.0, abs=0.1)
+
+
+def test_what_was_looked_at_wrongly_is_forgotten_but_not_what_spoke_for_a_place() -> None:
+    belief = Belief(GRID, 4.0)
+    for _ in range(40):
+        belief.update(looked(belief, {(50.0, 50.0): 2.0}, elsewhere=-2.0), 0.1)
+    assert belief.evidence_near(0.0, 0.0) == pytest.approx(-20.0 - 2.0, abs=0.1)
+    before, recent_there = belief.evidence_near(50.0, 50.0), belief._recent[belief.cell_of(50.0, 50.0)]
+    belief.reconsider()
+    assert belief.evidence_near(0.0, 0.0) == 0.0
+    assert belief._recent.min() == 0.0
+    assert belief._recent[belief.cell_of(50.0, 50.0)] == recent_there > 0.0
+    assert belief.evidence_near(50.0, 50.0) == before
+    lost = Belief(GRID, 4.0)
+    for _ in range(40):
+        lost.update(looked(lost, {}, elsewhere=-2.0), 0.1)
+    assert lost.mode().nowhere > 0.99
+    lost.reconsider()
+    assert lost.mode().nowhere < 0.9
+
+
+def test_commit_says_no_more_than_was_seen() -> None:
+    belief = Belief(GRID, 4.0)
+    for _ in range(3):
+        belief.update(looked(belief, {(0.0, 0.0): 4.0}), 0.05)
+    before = belief.mode()
+    belief.commit()
+    after = belief.mode()
+    assert (after.probability, after.nowhere) == pytest.approx((before.probability, before.nowhere), abs=1e-4)
+
+
+def test_an_unsure_motion_spreads_probability_and_evidence_over_the_cells_around() -> None:
+    belief = Belief(GRID, 4.0)
+    for _ in range(6):
+        belief.update(looked(belief, {(2.0, 2.0): 9.0}), 0.3)
+    row, column = belief.cell_of(2.0, 2.0)
+    belief.move(0.0, 0.0, 4.1)  # two cells each way
+    around = belief.log_posterior()[row - 3 : row + 4, column - 3 : column + 4]
+    assert around[3, 3] - around[1:6, 1:6][0, 0] == pytest.approx(1.0, abs=1e-3)  # where it was is still likeliest
+    assert np.ptp(np.delete(around[1:6, 1:6].ravel(), 12)) < 1e-3
+    assert around[0].max() < around[3, 3] - 10.0
+    assert belief.evidence_near(2.0 + 4.0 * 4.0, 2.0) == belief.evidence_near(2.0, 2.0)
