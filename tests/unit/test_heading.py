@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from support.embedders import ThumbnailEmbedder
 from support.scenes import AGL_M, CAMERA, small_map
 from tilefix.camera import Mount
-from tilefix.localization.heading import ANY_DEG, MATCHED_DEG, STATED_DEG, Heading
+from tilefix.localization.heading import ANY_DEG, MATCHED_DEG, STATED_DEG, Heading, turn_between
 from tilefix.localization.localizer import Localizer
+from tilefix.localization.look import Look, Looker
+from tilefix.localization.settings import LocalizerSettings
 from tilefix.maps.package import MapPackage
 from tilefix.maps.tileindex import TileIndex
 from tilefix.simulation.camera import render_view
@@ -122,7 +125,35 @@ def test_a_heading_is_unknown_at_first_and_after_turns_that_nobody_saw() -> None
     assert not heading.unknown
     heading.turned(None, 0.7)
     assert heading.unknown
-    assert heading.expected_deg(1.0) == 0.0
+
+
+def test_a_turn_is_expected_to_go_on_until_one_is_not_seen_or_a_heading_is_stated() -> None:
+    for end in (lambda heading: heading.turned(None, 0.5), lambda heading: heading.told(state(80.0))):
+        heading = Heading()
+        heading.told(state(40.0))
+        heading.told(state(None))
+        heading.turned(-9.0, 0.5)
+        assert heading.expected_deg(1.0) == pytest.approx(-18.0)
+        end(heading)
+        assert heading.expected_deg(1.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [((0.0, 0.0), (0.0, 0.0)), ((0.0, 0.0), (4.0, 0.0)), ((4.0, 0.0), (1.0, 0.0)),
+                          ((0.0, 0.0), (3.0, 2.0)), ((3.0, -2.0), (0.0, 5.0)), ((357.0, 0.0), (2.0, 0.0))],
+)  # fmt: skip
+def test_a_turn_is_the_vehicles_own_whatever_was_corrected_meanwhile(package, before, after) -> None:
+    """Both pictures are laid under the heading carried on, 90 degrees, and under what was known to be off at the time;
+    the vehicle turned from 92 to 105."""
+    looker = Looker(package, CAMERA, Mount(), LocalizerSettings())
+    looks = []
+    for k, (true_deg, (turn_deg, turned_deg)) in enumerate(((92.0, before), (105.0, after))):
+        image = render_view(package.imagery, package.grid, CAMERA, Mount(), 8.0 * k, 0.0, AGL_M, 0.0, 0.0, true_deg)
+        look = looker.look(Frame(image, k, k), state(90.0), turn_deg, 1.0)
+        assert isinstance(look, Look)
+        looks.append(replace(look, turned_deg=turned_deg))
+    turn_deg = turn_between(looks[0], looks[1], 0.0, 40.0)
+    assert turn_deg == pytest.approx(13.0, abs=0.5)
 
 
 def test_doubts_add_up_to_a_heading_that_is_unknown() -> None:
