@@ -9,9 +9,9 @@ from tilefix.camera import Mount, camera_to_ned
 from tilefix.localization.gates import lean_mps2, leaning_mps2
 from tilefix.localization.look import Look
 from tilefix.localization.motion import Motion, Placed, motion_between
+from tilefix.localization.odometry import Odometry
 from tilefix.localization.settings import LocalizerSettings
-from tilefix.localization.thrown import LEANED_RATIO, thrown_m, turned_rad
-from tilefix.localization.track import Odometry
+from tilefix.localization.thrown import LEANED_RATIO, throw_of, thrown_m, turned_rad
 from tilefix.types import VehicleState
 
 
@@ -34,7 +34,7 @@ class Chain:
     def __init__(self, settings: LocalizerSettings, mount: Mount) -> None:
         self._settings = settings
         self._level_upright = float(camera_to_ned(0.0, 0.0, 0.0, mount)[2, 2])
-        self.odometry = Odometry(settings.acceleration_mps2)
+        self.odometry = Odometry(settings)
         self.at_ns: int | None = None
         self.moved_ns = 0
         self.broken = False
@@ -59,6 +59,8 @@ class Chain:
         before, self._before = self._before, seen
         self._turned(seen.at_ns, state)
         if self.at_ns is None or before is None:
+            if not self.odometry.has_velocity:
+                self.odometry.begin(throw_of(seen))
             return self._blind(seen.at_ns, leaning_mps2(state))
         seconds = (seen.at_ns - self.at_ns) / 1e9
         s = self._settings
@@ -79,7 +81,7 @@ class Chain:
         self.at_ns = self.moved_ns = seen.at_ns
         distance_m = math.hypot(motion.east_m, motion.north_m)
         self.odometry.propagate(seconds)
-        self.odometry.observe(motion.east_m, motion.north_m, seen.attitude_sigma_m, sigma_m, seconds)
+        self.odometry.observe(motion.east_m, motion.north_m, throw_of(seen), sigma_m, seconds)
         self.new_ground = min(1.0, self.new_ground + distance_m / math.sqrt(seen.view.area_m2))
         # A height that is too small by a tenth makes the motion too short by a tenth.
         drift = max(s.odometry_drift, seen.height_sigma)
@@ -94,7 +96,7 @@ class Chain:
         thrown = thrown_m(before, seen, max(self._rates_rps))
         calm = thrown * self._level_upright**2 <= math.sqrt(2.0) * LEANED_RATIO * seen.attitude_sigma_m
         self._leaned = self._leaned and not calm
-        at = motion.east_m, motion.north_m, seconds, seen.attitude_sigma_m
+        at = motion.east_m, motion.north_m, seconds, throw_of(seen)
         if not self._leaned and self.odometry.believes(*at, motion.sigma_m):
             return motion.sigma_m
         sigma_m = math.hypot(motion.sigma_m, thrown)

@@ -77,9 +77,9 @@ def _transformed(plane: Float32Array, shape: tuple[int, int]) -> Float32Array:
 class Template:
     """A patch made ready for correlation: features of an odd-sided square, with its spectra by transform shape."""
 
-    def __init__(self, patch: Patch) -> None:
-        self.features = edge_features(patch.image, patch.mask)
-        self.size_px = patch.image.shape[0]
+    def __init__(self, patch: Patch | Features) -> None:
+        self.features = patch if isinstance(patch, Features) else edge_features(patch.image, patch.mask)
+        self.size_px = self.features.shape[0]
         if self.size_px % 2 == 0:
             raise ValueError(f"template side {self.size_px} px must be odd")
         self.count = float(self.features.valid.sum())

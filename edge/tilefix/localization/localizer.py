@@ -24,10 +24,11 @@ from tilefix.localization.fine import refined
 from tilefix.localization.follow import Follower
 from tilefix.localization.ground import Place
 from tilefix.localization.look import Look
+from tilefix.localization.mapoffset import MapOffset
 from tilefix.localization.register import Peak
 from tilefix.localization.search import gather
+from tilefix.localization.seentilt import seen_tilt
 from tilefix.localization.settings import LocalizerSettings
-from tilefix.localization.track import MapOffset
 from tilefix.localization.trial import Trial
 from tilefix.localization.viewing import Viewing
 from tilefix.maps.package import MapPackage
@@ -52,6 +53,7 @@ __all__ = ["Localizer", "LocalizerSettings"]
 FARTHEST2 = 16.0  # squared Mahalanobis distance of a match from where the motion leads
 DOUBTED_FRAMES = 3  # fine matches as far off as that; one more is believed
 WRONG_SHARE = 0.25  # of the way since a match that a heading gone wrong by 15 degrees leads astray
+LEVEL_EVERY_NS = 1_000_000_000  # pictures are asked for their tilt
 LEANED = (Reason.TILTED, Reason.HORIZON)
 OUTVOTED_M = 200.0  # flown while another place seemed right: then the one before was not
 
@@ -92,7 +94,7 @@ class Localizer:
         self._elsewhere_m = 0.0  # flown while one other place seemed right
         self._elsewhere: tuple[float, float] | None = None  # from odometry to that place
         self._since_match_m = 0.0
-        self._matched_ns = 0
+        self._matched_ns = self._levelled_ns = 0
         self._frame_s = 0.0
         self._bias_sigma_m = 0.0
         self._doubted = 0  # fine matches in a row that lay where the motion did not lead
@@ -292,7 +294,7 @@ class Localizer:
         self._viewing.matched(self._follower.turn_sigma_deg)
         # What is seen aside of the point below shifts that point as the heading turns.
         aside_m = math.hypot(*seen.offset_m) * math.radians(self._viewing.carried_sigma_deg)
-        self._bias_sigma_m = math.hypot(seen.bias_sigma_m, aside_m)
+        self._bias_sigma_m = math.hypot(self._settings.map_sigma_m, aside_m)
 
     # Still there?
 
@@ -317,6 +319,8 @@ class Localizer:
         if refine or jumped:
             peak = self._plausible(seen, refined(seen, match.peak, match.turn_deg, match.scale), match.peak)
             offset.observe(*self._offset_of(seen, peak), peak.covariance_m2)
+            if not jumped:
+                self._level(seen, peak)
         self._follower.matched(match.peak)
         self._matched(seen)
         if probe and not jumped:
@@ -324,6 +328,18 @@ class Localizer:
         # Tracking leaves time to get ready for the day that the place is lost.
         seen.correlator.warm(seen.template)
         return None
+
+    def _level(self, seen: Look, peak: Peak) -> None:
+        """Has the picture tell the error of its attitude, now and then: over known ground alone, for a slope looks
+        like a tilt."""
+        if seen.view.relief is None or seen.at_ns - self._levelled_ns < LEVEL_EVERY_NS:
+            return
+        self._levelled_ns = seen.at_ns
+        # Laid over the relief of where the vehicle was thought to be: hills a few metres off look like a tilt.
+        there = seen.at(peak.east_m - seen.offset_m[0], peak.north_m - seen.offset_m[1])
+        told = seen_tilt(there, peak)
+        if told is not None:
+            self._odometry.observe_tilt(told.rad, told.covariance, seen.view.extent_m)
 
     def _plausible(self, seen: Look, fine: Peak, coarse: Peak) -> Peak:
         """The fine peak, or the coarse one while the fine one lies where the motion does not lead. A few such in a row

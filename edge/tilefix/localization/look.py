@@ -29,11 +29,11 @@ class Look:
 
     `prepared`: in grey, which is all that registration asks for. `template`: the ground in view, `size_px` a side,
     centred `offset_m`, east and north, from the point below the camera.
-    `attitude_sigma_m`: how far the attitude's error throws it on the ground; `bias_sigma_m`: that, with the constant
-    errors of mount and map. `turn_deg`, `scale`: the heading and height errors already taken out; `turned_deg`,
-    `scaled`: those that only the template has taken out beside them. `height_sigma`: standard deviation of the height,
-    relative; 0 where nobody stated one. `state`, `terrain`: what the view was made from. `half`, `fine`: the map at
-    half the sampling, and at the finest that the frame and the map both hold (`None` where this level is that).
+    `attitude_sigma_m`: how far the attitude's error throws it on the ground. `turn_deg`, `scale`: the heading and
+    height errors already taken out; `turned_deg`, `scaled`: those that only the template has taken out beside them.
+    `height_sigma`: standard deviation of the height, relative; 0 where nobody stated one. `state`, `terrain`: what the
+    view was made from. `half`, `fine`: the map at half the sampling, and at the finest that the frame and the map both
+    hold (`None` where this level is that).
     """
 
     frame: Frame
@@ -47,7 +47,6 @@ class Look:
     size_px: int
     template: Template
     attitude_sigma_m: float
-    bias_sigma_m: float
     turn_deg: float
     scale: float
     state: VehicleState
@@ -175,7 +174,6 @@ class Looker:
             size_px,
             Template(patch),
             attitude_m,
-            math.hypot(attitude_m, view.agl_m * math.tan(math.radians(s.mount_sigma_deg)), s.map_sigma_m),
             turn_deg,
             scale,
             state,

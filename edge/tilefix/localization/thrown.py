@@ -1,4 +1,4 @@
-"""How far errors of attitude throw what a leaned picture shows on the ground. Pure."""
+"""How far errors of attitude throw what a picture shows on the ground. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,22 @@ import numpy as np
 from tilefix.camera import rotation_deg
 from tilefix.localization.gates import has_attitude
 from tilefix.localization.look import Look
+from tilefix.localization.odometry import Throw
 from tilefix.types import VehicleState
 
 STAMP_SIGMA_S = 0.01  # between the stamps of a picture and of its attitude: rolling shutter, links, interpolation
 # Attitude errors that throw a picture this much further than those of a level vehicle are what leaning does to it.
 LEANED_RATIO = 1.2
+
+
+def throw_of(seen: Look) -> Throw:
+    """For that frame. A roll to the right throws what is seen to the left, a nose that rises throws it ahead."""
+    yaw = math.radians((seen.state.yaw_deg or 0.0) + seen.turn_deg)
+    ahead = np.array(seen.offset_m) / seen.view.agl_m
+    return Throw(
+        np.array([[-math.cos(yaw), math.sin(yaw)], [math.sin(yaw), math.cos(yaw)]]),
+        seen.view.agl_m * (np.eye(2) + np.outer(ahead, ahead)),
+    )
 
 
 def turned_rad(before: VehicleState | None, now: VehicleState) -> float:
