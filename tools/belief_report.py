@@ -14,9 +14,9 @@ from panels import SHADES, Panel, bar, drawing, key, text
 
 Records = Mapping[str, Sequence[Mapping[str, Any]]]
 MIB = 1024.0 * 1024.0
-WIDTH, LEFT, TOP, FLOOR = 1080, 70, 70, 300
+WIDTH, LEFT, TOP, FLOOR = 1080, 70, 60, 340
 CURVES_RIGHT, BARS_LEFT, BARS_RIGHT = 470, 640, 1000
-MOST_FRAMES = 20
+MOST_FRAMES = 12
 SET_SHADES = ("var(--fix)", "var(--coast)")  # of the smaller map and the larger
 
 
@@ -82,7 +82,7 @@ def _share(counts: Iterable[tuple[int, int]]) -> str:
 def _cost_table(found: Mapping[str, Any]) -> str:
     """Times as multiples of the first belief's, whose own stand beside."""
     lines = [
-        f"Map of {found['map_km2']:.1f} km², {found['cells']:,} cells of {found['cell_m']:g} m:",
+        f"Map of {found['map_km2']:.1f} km², {found['cells']:,} cells of {found['cell_m']:.3g} m:",
         "",
         "| belief | its time per frame, searching | tracking | held | and at most during a call |",
         "| --- | ---: | ---: | ---: | ---: |",
@@ -100,12 +100,15 @@ def _cost_table(found: Mapping[str, Any]) -> str:
 
 
 def _ratio(row: Mapping[str, Any], first: Mapping[str, Any], kind: str) -> float | None:
+    """Of a row's figure to the first's; `memory`: held, and what a call takes beside it."""
+    if kind == "memory":
+        return float((row["held"] + row["peak"]) / (first["held"] + first["peak"]))
     return None if row[kind] is None or not first[kind] else row[kind] / first[kind]
 
 
 def picture(starts: Records, cost: Mapping[str, Any]) -> str:
     """SVG. Left: share of the starts found within so many frames. Right: each belief's own time for a searched frame
-    and the memory it holds, as multiples of the first belief's."""
+    and the memory that it takes, as multiples of the first belief's."""
     names = list(starts)
     curves = Panel(LEFT, CURVES_RIGHT, TOP, FLOOR, (0.0, float(MOST_FRAMES)), (0.0, 1.0))
     parts = curves.axes("{:g}".format, "{:.0%}".format, "Starts without a hint that were found", "frames seen")
@@ -116,7 +119,7 @@ def picture(starts: Records, cost: Mapping[str, Any]) -> str:
     for rank, (name, shade) in enumerate(zip(names, SHADES, strict=False)):
         parts += key(CURVES_RIGHT - 150, FLOOR - 14 - 18 * (len(names) - 1 - rank), [name], [shade])
     parts += _bars(cost, "searched", TOP, "Time per searched frame, grid = 1")
-    parts += _bars(cost, "held", 0.5 * (TOP + FLOOR) + 30, "Memory held, grid = 1")
+    parts += _bars(cost, "memory", 0.5 * (TOP + FLOOR) + 20, "Memory, with what a call needs, grid = 1")
     maps = [f"{found['map_km2']:.1f} km²" for found in cost.values()]
     parts += key(BARS_LEFT, FLOOR + 44, maps, SET_SHADES)
     return drawing(WIDTH, FLOOR + 64, "Starts found over frames, and what each belief costs", parts)

@@ -114,6 +114,8 @@ def test_tables_and_picture_by_hand() -> None:
     ends = [curve.get("points").split()[-1].split(",")[1] for curve in curves]
     assert float(ends[0]) == reports.TOP  # all were found
     assert float(ends[1]) == 0.5 * (reports.TOP + reports.FLOOR)
+    words = {node.text for node in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"2.5", "0.38"} <= words  # times the grid's time, and (1/2 + 1) / (1 + 3) of its memory
 
 
 def test_faults_are_tried_with_each_belief(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
