@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
 from statistics import median
 from typing import Any
 
@@ -57,21 +56,26 @@ def _starts(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _fault_table(faults: Mapping[str, Sequence[Tried]]) -> str:
+    """Fixes during a fault and after it, and after how long there was one again: median and longest of the worlds."""
+    names = sorted({one.fault for held in faults.values() for one in held})
     lines = [
-        "| fault | belief | worlds | false | fixes during it | after it | fix again after: median, longest |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+        f"| belief | false | {' | '.join(name.lower().replace('_', ' ') for name in names)} |",
+        f"| --- | ---: |{' ---: |' * len(names)}",
     ]
-    tried = [(one.fault, rank, name, one) for rank, (name, held) in enumerate(faults.items()) for one in held]
-    tried.sort(key=lambda cells: cells[:2])
-    for (fault, _, name), group in groupby(tried, key=lambda cells: cells[:3]):
-        held = [cells[3] for cells in group]
-        back = [one.recovery_s for one in held if one.recovery_s is not None]
-        longest = f"{max(back):.1f} s" if len(back) == len(held) else "never"
-        again = f"{median(back):.1f} s, {longest}" if back else "never"
-        shares = " | ".join(_share([getattr(one, phase) for one in held]) for phase in ("during", "after"))
-        false = sum(one.false for one in held)
-        lines.append(f"| {fault.lower().replace('_', ' ')} | {name} | {len(held)} | {false} | {shares} | {again} |")
-    return "\n".join(lines) + "\n"
+    for belief, held in faults.items():
+        cells = [_outcome([one for one in held if one.fault == name]) for name in names]
+        lines.append(f"| {belief} | {sum(one.false for one in held)} | {' | '.join(cells)} |")
+    worlds = len({one.seed for held in faults.values() for one in held})
+    return f"Over {worlds} worlds:\n\n" + "\n".join(lines) + "\n"
+
+
+def _outcome(held: Sequence[Tried]) -> str:
+    if not held:
+        return "–"
+    back = [one.recovery_s for one in held if one.recovery_s is not None]
+    longest = f"{max(back):.1f} s" if len(back) == len(held) else "never"
+    again = f"{median(back):.1f} s, {longest}" if back else "never"
+    return " / ".join(_share([getattr(one, phase) for one in held]) for phase in ("during", "after")) + f"; {again}"
 
 
 def _share(counts: Iterable[tuple[int, int]]) -> str:
@@ -94,7 +98,8 @@ def _cost_table(found: Mapping[str, Any]) -> str:
             ratio = _ratio(row, first, kind)
             own = f" ({row[kind]:.1f} ms)" if row is first and ratio is not None else ""
             cells.append("–" if ratio is None else f"{ratio:.2f}{own}")
-        cells += [f"{row[what] / MIB:.1f} MiB" for what in ("held", "peak")]
+        sizes = (row[what] / MIB for what in ("held", "peak"))
+        cells += [f"{size:.1f} MiB" if size >= 0.05 else "< 0.1 MiB" for size in sizes]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -99,13 +99,16 @@ def test_tables_and_picture_by_hand() -> None:
     starts = {"grid": [_record(2, 4), _record(3)], "hypotheses": [wrong]}
     tried = faults.Tried("KIDNAPPED", 1, (5.0, 5.0), (1, 1), (0, 0), (3, 4), 2.5, 0, 0.0, {}, [])
     never = faults.Tried("KIDNAPPED", 2, (5.0, 5.0), (1, 1), (0, 0), (1, 4), None, 1, 80.0, {}, [])
+    off = faults.Tried("OFF_MAP", 1, (5.0, 9.0), (1, 1), (1, 4), (3, 4), 1.0, 0, 0.0, {}, [])
     row = {"searched": 4.0, "tracked": 2.0, "held": 1 << 20, "peak": 3 << 20}
     found = {"map_km2": 4.41, "cells": 490_000, "cell_m": 3.0, "beliefs": {"grid": row}}
     found["beliefs"]["hypotheses"] = {"searched": 10.0, "tracked": None, "held": 1 << 19, "peak": 1 << 20}
-    text = reports.markdown(starts, {"grid": [tried, never]}, {"evaluation": found})
+    text = reports.markdown(starts, {"grid": [tried, never, off]}, {"evaluation": found})
     assert "| grid | 3 | 3 | 3.0 | 3 / 4 | 6.0 | 6 / 8 | 0 | 25.0 % |" in text
     assert "| hypotheses | 2 | 1 | 6.5 | 6 / 9 | 13.0 | 13 / 18 | 1 | 100.0 % |" in text
-    assert "| kidnapped | grid | 2 | 1 | – | 50 % | 2.5 s, never |" in text
+    assert "| belief | false | kidnapped | off map |" in text
+    assert "| grid | 1 | – / 50 %; 2.5 s, never | 25 % / 75 %; 1.0 s, 1.0 s |" in text
+    assert "Over 2 worlds:" in text
     assert "| grid | 1.00 (4.0 ms) | 1.00 (2.0 ms) | 1.0 MiB | 3.0 MiB |" in text
     assert "| hypotheses | 2.50 | – | 0.5 MiB | 1.0 MiB |" in text
     root = ElementTree.fromstring(reports.picture(starts, {"evaluation": found}))
