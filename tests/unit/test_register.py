@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
@@ -254,3 +257,35 @@ def test_fft_lengths_are_smooth_and_long_enough() -> None:
             while length % factor == 0:
                 length //= factor
         assert length == 1
+
+
+@pytest.mark.parametrize(("towards_deg", "sign"), [(45.0, 1.0), (-45.0, -1.0), (0.0, 0.0)])
+def test_a_covariance_lies_along_the_peak(towards_deg: float, sign: float) -> None:
+    """A match on one road is unsure along it; `towards_deg`: clockwise from north."""
+    y, x = np.mgrid[-15:16, -15:16]
+    angle = math.radians(towards_deg)
+    along = x * math.sin(angle) - y * math.cos(angle)  # rows go south
+    across = x * math.cos(angle) + y * math.sin(angle)
+    values = np.exp(-0.5 * ((along / 9.0) ** 2 + (across / 2.0) ** 2)).astype(np.float32)
+    covariance = refine_peak(Surface(values, 100, 100, GRID), 15, 15, 0.1).covariance_m2
+    moments = np.array([[covariance.ee, covariance.en], [covariance.en, covariance.nn]])
+    sigmas_m, axes = np.linalg.eigh(moments)
+    east, north = axes[:, 1]
+    assert sigmas_m[1] > 4.0 * sigmas_m[0]
+    assert abs(math.remainder(math.degrees(math.atan2(east, north)) - towards_deg, 180.0)) < 5.0
+    assert covariance.en * sign > 0.0 or sign == 0.0
+
+
+@pytest.mark.parametrize(("agrees", "share"), [((0.2, 0.2), 1.0), ((0.2, 0.05), 0.5), ((0.05, -0.9), 0.0)])
+def test_support_is_the_share_of_blocks_that_agree_a_little(agrees: tuple[float, float], share: float) -> None:
+    """`agrees`: how the left and the right half of the patch correlate with the map."""
+    side = 80
+    correlation = np.repeat(np.repeat([agrees], side, axis=0), side // 2, axis=1).astype(np.float32)
+    one, none = np.ones((side, side), np.float32), np.zeros((side, side), np.float32)
+    patch = SimpleNamespace(size_px=side, features=SimpleNamespace(across=one, along=none, power=one, valid=one))
+    ground = SimpleNamespace(across=correlation, along=np.sqrt(1.0 - correlation**2), power=one, valid=one)
+    assert support(ground, patch) == pytest.approx(share)
+    hidden = one.copy()
+    hidden[:, side // 2 :] = 0.0
+    patch.features.valid = hidden
+    assert support(ground, patch) == (agrees[0] > 0.1)
