@@ -2,6 +2,7 @@
 
     python tools/evaluate_flights.py generate evaluation      maps and flight folders, in out/generated/evaluation
     python tools/evaluate_flights.py run evaluation           replays every flight with no hint, then reports
+    python tools/evaluate_flights.py run evaluation --with-terrain       on maps that know the ground's heights
     python tools/evaluate_flights.py run evaluation --without-heading
     python tools/evaluate_flights.py converge evaluation      starts over and over along every flight, then reports
     python tools/evaluate_flights.py converge large --hint-off-m 2000     each start told a place so far off
@@ -66,13 +67,14 @@ def replays(
     kind: str,
     hint: WrongHint | None = None,
 ) -> None:
-    """Runs every flight of the table: `kind` runs (whole flights), headless (the same without a heading), starts, or
-    misled (starts told a wrong `hint`)."""
+    """Runs every flight of the table: `kind` runs (whole flights), surveyed (the same on a map with terrain), headless
+    (the same without a heading), starts, or misled (starts told a wrong `hint`)."""
     with closing(open_embedder(model)) as embedder:
         for world in dict.fromkeys(one.world for one in table):
             open_map(out, world, embedder)  # built anew here for another model, not by two jobs at once
     kinds: dict[str, Callable[..., Path]] = {
         "runs": run_flight,
+        "surveyed": partial(run_flight, terrain=True),
         "headless": partial(run_flight, heading=False),
         "starts": converge_flight,
         "misled": partial(converge_flight, hint=hint),
@@ -103,9 +105,8 @@ def _one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def report(out: Path, table: Sequence[Sortie], *, heading: bool = True) -> None:
-    """Writes and prints the tables of what was run of the set, and the picture; `heading`: False for those without."""
-    kind = "runs" if heading else "headless"
+def report(out: Path, table: Sequence[Sortie], kind: str) -> None:
+    """Writes and prints the tables of what was run of the set, and the picture; `kind`: runs, surveyed or headless."""
     records = [read_record(path) for one in table if (path := out / kind / f"{one.name}.json").is_file()]
     starts, misled = (starts_of(out, table, kind) for kind in STARTS)
     if not records and not starts and not misled:
@@ -117,17 +118,17 @@ def report(out: Path, table: Sequence[Sortie], *, heading: bool = True) -> None:
         if len(states) > 1:
             text += "**The flights were replayed with different code, models or settings.**\n\n"
         text += f"{whole_table(records)}\n{flight_table(records)}"
-        if heading:
-            files["flights.svg"] = picture(records)
+        if kind != "headless":
+            files["flights.svg" if kind == "runs" else "surveyed.svg"] = picture(records)
         else:
             off_deg = headings_off_deg((record, open_flight(flight_folder(out, record.name))) for record in records)
             text += heading_line(off_deg)
             files["headless.svg"] = headless_picture(records, off_deg)
-    if starts and heading:
+    if starts and kind == "runs":
         text += f"\n{convergence_table(starts)}"
-    if misled and heading:
+    if misled and kind == "runs":
         text += f"\nTold a wrong place at the start:\n\n{convergence_table(misled)}"
-    name = "results.md" if heading else "headless.md"
+    name = "results.md" if kind == "runs" else f"{kind}.md"
     write_results(out, {**files, name: text})
     print("\n" + text + f"\n{out / name}")
 
@@ -151,11 +152,11 @@ def convergence(out: Path, sets: Sequence[str]) -> None:
     print(text + f"\n{out / 'convergence.svg'}")
 
 
-def attitude(out: Path, table: Sequence[Sortie]) -> str:
+def attitude(out: Path, table: Sequence[Sortie], kind: str) -> str:
     """The table of what the logs' errors do to the flights that were run."""
     flights = []
     for one in table:
-        path = out / "runs" / f"{one.name}.json"
+        path = out / kind / f"{one.name}.json"
         if path.is_file():
             record, package = read_record(path), MapPackage.open(map_folder(out, one.world), verify=False)
             flights.append((record, thrown_m(one, record, package.grid, package.frame)))
@@ -181,15 +182,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif args.command == "generate":
             generate(out, args.set, table, args.jobs, args.model)
         elif args.command == "attitude":
-            print(attitude(out, table), end="")
+            print(attitude(out, table, args.kind), end="")
         else:
-            heading = not getattr(args, "without_heading", False)
+            kind = getattr(args, "kind", "runs")
             if args.command != "report":
                 off_m = getattr(args, "hint_off_m", None)
                 hint = None if off_m is None else WrongHint(off_m, args.hint_sigma_m)
-                kind = STARTS[hint is not None] if args.command == "converge" else "runs" if heading else "headless"
-                replays(out, table, args.jobs, args.frames, args.model, kind, hint)
-            report(out, table, heading=heading)
+                started = STARTS[hint is not None] if args.command == "converge" else kind
+                replays(out, table, args.jobs, args.frames, args.model, started, hint)
+            report(out, table, kind)
     except TilefixError as error:
         print(f"evaluate_flights: {error}", file=sys.stderr)
         return 2
@@ -214,8 +215,14 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--model", help="default: the one that ships")
         if name in ("generate", "run", "converge"):
             command.add_argument("--jobs", type=int, choices=range(1, 65), default=1, metavar="N")
-        if name in ("run", "report"):
-            command.add_argument("--without-heading", action="store_true", help="take the heading out of the logs")
+        if name in ("run", "report", "attitude"):
+            kinds = command.add_mutually_exclusive_group()
+            command.set_defaults(kind="runs")
+            for option, kind, text in (
+                ("--with-terrain", "surveyed", "on maps that know the ground's heights, wrong by a metre"),
+                ("--without-heading", "headless", "with the heading taken out of the logs"),
+            ):
+                kinds.add_argument(option, action="store_const", dest="kind", const=kind, help=text)
         if name in ("run", "converge"):
             command.add_argument("--frames", type=int, help="the first so many of each flight")
         if name == "converge":

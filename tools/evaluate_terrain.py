@@ -2,6 +2,7 @@
 
     python tools/evaluate_terrain.py --worlds 1760 1761           to choose by; 9300 and on for figures
     python tools/evaluate_terrain.py --worlds 9300 --report       the table and the picture of what was run
+    python tools/evaluate_terrain.py --worlds 9300 --woods-m 15 --out out/terrain-woods
 
 The map's terrain is not the truth: it is sampled at 10 m and wrong by about a metre. Every second flight knows its
 height from a rangefinder, the others from air pressure alone.
@@ -12,7 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import math
 import shutil
 import sys
 from collections.abc import Sequence
@@ -22,33 +22,29 @@ from typing import Any
 
 import numpy as np
 
+from generated_survey import GROUND_AMSL_M, surveyed
 from tilefix.camera import CameraModel
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
 from tilefix.evaluation.replay import replay, write_results
 from tilefix.evaluation.scoring import Answer, score
 from tilefix.flights.flight import open_flight
-from tilefix.geodesy import Grid
 from tilefix.localization.localizer import Localizer
 from tilefix.mapbuild.package import ArrayImagery, ArrayTerrain, build_package
 from tilefix.maps.package import MapPackage
-from tilefix.maps.terrain import Terrain
 from tilefix.maps.tileindex import TileIndex
 from tilefix.ports import Embedder
 from tilefix.simulation.camera import Exposure
 from tilefix.simulation.flights import FlightPlan, fly_over
-from tilefix.simulation.noise import fractal_noise, rng_for
-from tilefix.simulation.relief import hills
+from tilefix.simulation.relief import hills, wooded
 from tilefix.simulation.sight import Scenery
 from tilefix.simulation.world import drone_look, generate_world, satellite_look
 from tilefix.timing import MonotonicClock
 
 SIZE_M, GSD_M, PATCH_M, STRIDE_M = 1600.0, 0.5, 120.0, 40.0
-DEM_GSD_M, DEM_SIGMA_M = 10.0, 1.0
 RELIEF_M = (30.0, 60.0, 120.0)
 AGL_M = (120.0, 200.0, 300.0)
 SPEED_MPS, RATE_HZ = 12.0, 2.0
-GROUND_AMSL_M = 212.0
 KINDS = ("flat", "terrain")
 TWO_SIGMA = 6.180  # chi-square quantile of 95.45 %, two degrees of freedom
 
@@ -80,18 +76,11 @@ def cells(worlds: Sequence[int], reliefs_m: Sequence[float], heights_m: Sequence
     ]
 
 
-def surveyed(truth: Terrain, seed: int, grid: Grid) -> Terrain:
-    """What a map says of the hills: means over 10 m, above sea level, wrong by about a metre."""
-    columns, rows = (math.ceil(n * grid.gsd_m / DEM_GSD_M) + 1 for n in (grid.width_px, grid.height_px))
-    dem = Grid(grid.west_m, grid.north_m, DEM_GSD_M, columns, rows)
-    easts, norths = dem.to_local(*np.meshgrid(np.arange(columns), np.arange(rows)))  # type: ignore[arg-type]
-    noise = fractal_noise(rng_for(seed, "survey"), (rows, columns), (30.0, 6.0), (1.0, 1.0))
-    heights = truth.sampled(np.asarray(easts), np.asarray(norths)) + DEM_SIGMA_M * noise
-    return Terrain(dem, (heights + GROUND_AMSL_M).astype(np.float32))
-
-
-def prepare(out: Path, flown: Sequence[Cell], frames: int, attitude_error_deg: float, embedder: Embedder) -> None:
-    """Builds the maps of one world for this model and records its flights, those that are not there yet."""
+def prepare(
+    out: Path, flown: Sequence[Cell], frames: int, attitude_error_deg: float, woods_m: float, embedder: Embedder
+) -> None:
+    """Builds the maps of one world for this model and records its flights, those that are not there yet. `woods_m`: how
+    high woods stand on the ground that is flown over; the map's terrain is the bare ground."""
     missing = [one for one in flown if not (out / one.name / "flight.toml").is_file()]
     unmapped = sorted({one.relief_m for one in flown if not _mapped(out, one, embedder)})
     if not missing and not unmapped:
@@ -116,7 +105,8 @@ def prepare(out: Path, flown: Sequence[Cell], frames: int, attitude_error_deg: f
             if one.relief_m == relief_m:
                 shutil.rmtree(out / one.name, ignore_errors=True)
                 plan = _plan(one, frames, attitude_error_deg)
-                fly_over(Scenery(seen, world.grid, truth), world.frame, plan, out / one.name)
+                surface = wooded(truth, world.seed, woods_m) if woods_m else truth
+                fly_over(Scenery(seen, world.grid, surface), world.frame, plan, out / one.name)
 
 
 def _mapped(out: Path, cell: Cell, embedder: Embedder) -> bool:
@@ -249,7 +239,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             embedder = open_embedder(args.model)
             for world in args.worlds:
                 here = [one for one in flown if one.world == world]
-                prepare(args.out, here, args.frames, args.attitude_error_deg, embedder)
+                prepare(args.out, here, args.frames, args.attitude_error_deg, args.woods_m, embedder)
                 for one in here:
                     if args.again or not (results / f"{one.name}.json").is_file():
                         found = fly(args.out, one, embedder)
@@ -274,6 +264,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--agl-m", type=float, nargs="+", default=AGL_M)
     parser.add_argument("--frames", type=int, default=120, help="of each flight")
     parser.add_argument("--attitude-error-deg", type=float, default=0.35, help="sigma of roll and pitch in the logs")
+    parser.add_argument("--woods-m", type=float, default=0.0, help="height of woods that the map's terrain lacks")
     parser.add_argument("--model", help="default: the one that ships")
     parser.add_argument("--out", type=Path, default=Path("out/terrain"))
     parser.add_argument("--again", action="store_true", help="replay what was replayed before")

@@ -19,6 +19,7 @@ import tilefix
 from generated_figures import Record, true_motion, write_record
 from generated_flights import flight_folder, open_map
 from generated_plans import Sortie
+from generated_survey import level, surveyed
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
 from tilefix.evaluation.replay import replay, write_results
@@ -74,23 +75,34 @@ def facts_of(sortie: Sortie) -> dict[str, Any]:
     }
 
 
-def _open(out: Path, sortie: Sortie, embedder: Embedder) -> tuple[Flight, MapPackage, Localizer]:
+def _open(
+    out: Path, sortie: Sortie, embedder: Embedder, *, terrain: bool = False
+) -> tuple[Flight, MapPackage, Localizer]:
     flight = open_flight(flight_folder(out, sortie.name))
     package = open_map(out, sortie.world, embedder)
+    if terrain:
+        package = replace(package, terrain=surveyed(level(package.grid), sortie.world, package.grid))
     return flight, package, Localizer(package, TileIndex.open(package), embedder, flight.camera, flight.mount)
 
 
 def run_flight(
-    out: Path, results: Path, sortie: Sortie, frames: int | None, model: str | None, *, heading: bool = True
+    out: Path,
+    results: Path,
+    sortie: Sortie,
+    frames: int | None,
+    model: str | None,
+    *,
+    heading: bool = True,
+    terrain: bool = False,
 ) -> Path:
     """Replays one flight with no hint and gives the JSON file of its record; one of the same state is kept. `heading`:
-    False to take it out of the log."""
+    False to take it out of the log; `terrain`: True for a map that knows the ground's heights."""
     path = results / f"{sortie.name}.json"
     with contextlib.closing(open_embedder(model)) as embedder:
         state = state_of(embedder, frames)
         if _state(path) == state:
             return path
-        flight, package, localizer = _open(out, sortie, embedder)
+        flight, package, localizer = _open(out, sortie, embedder, terrain=terrain)
         if not heading:
             rows = (replace(row, state=replace(row.state, yaw_deg=None)) for row in flight.rows)
             flight = replace(flight, rows=tuple(rows))

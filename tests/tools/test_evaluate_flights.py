@@ -245,6 +245,13 @@ def test_from_a_world_to_its_tables(tiny: str, tmp_path: Path, capsys: pytest.Ca
     assert tool("attitude") == 0
     assert "| all: 2 |" in capsys.readouterr().out
 
+    assert tool("run", "--with-terrain", "--flights", "1790-0") == 0
+    surveyed = figures.read_record(out / "surveyed" / "1790-0.json")
+    assert len(surveyed.answers) == 14
+    assert surveyed.answers != record.answers
+    assert "all 1" in (out / "surveyed.md").read_text(encoding="utf-8")
+    assert (out / "surveyed.svg").is_file()
+
     assert tool("run", "--without-heading", "--flights", "1790-0") == 0
     headless = figures.read_record(out / "headless" / "1790-0.json")
     assert len(headless.answers) == 14

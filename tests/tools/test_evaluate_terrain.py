@@ -15,6 +15,7 @@ from tilefix.maps.package import MapPackage
 from tilefix.simulation.relief import hills
 
 evaluate_terrain = load_tool("evaluate_terrain")
+survey = load_tool("generated_survey")
 GRID = Grid(-400.0, 400.0, 0.5, 1600, 1600)
 
 
@@ -29,9 +30,9 @@ def test_cells_leave_room_above_the_hills() -> None:
 
 def test_a_survey_is_near_the_truth_and_not_it() -> None:
     truth = hills(1760, GRID, 60.0)
-    terrain = evaluate_terrain.surveyed(truth, 1760, GRID)
+    terrain = survey.surveyed(truth, 1760, GRID)
     easts, norths = np.meshgrid(np.linspace(-350.0, 350.0, 40), np.linspace(-350.0, 350.0, 40))
-    wrong = terrain.sampled(easts, norths) - truth.sampled(easts, norths) - evaluate_terrain.GROUND_AMSL_M
+    wrong = terrain.sampled(easts, norths) - truth.sampled(easts, norths) - survey.GROUND_AMSL_M
     assert abs(wrong.mean()) < 0.5
     assert 0.4 < wrong.std() < 1.6
 

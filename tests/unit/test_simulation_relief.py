@@ -5,7 +5,7 @@ import pytest
 
 from tilefix.errors import FlightError
 from tilefix.geodesy import Grid
-from tilefix.simulation.relief import hills
+from tilefix.simulation.relief import hills, wooded
 
 GRID = Grid(-600.0, 500.0, 0.5, 2400, 2000)
 
@@ -31,3 +31,14 @@ def test_hills_follow_from_the_seed() -> None:
 def test_relief_that_is_none(relief_m: float) -> None:
     with pytest.raises(FlightError, match="hills of"):
         hills(1000, GRID, relief_m)
+
+
+def test_woods_stand_on_a_third_of_the_ground() -> None:
+    ground = hills(1000, GRID, 30.0)
+    risen = wooded(ground, 1000, 15.0).height_m - ground.height_m
+    assert risen.min() >= -1e-4
+    assert risen.max() == pytest.approx(15.0, abs=0.1)
+    assert 0.25 < (risen > 7.5).mean() < 0.42
+    # Woods and clearings, not single trees: most of the ground is clearly the one or the other.
+    assert ((risen > 1.0) & (risen < 14.0)).mean() < 0.3
+    np.testing.assert_array_equal(wooded(ground, 1000, 15.0).height_m, ground.height_m + risen)
