@@ -154,3 +154,14 @@ def test_contradictions_apart_from_each_other_leave_the_velocity_known(package) 
         assert sigma_mps < 1.5
         for _ in range(3):
             assert flying.on().north_m == pytest.approx(0.0, abs=0.3)
+
+
+def test_a_motion_may_be_longer_than_the_top_speed_by_what_attitudes_throw(package) -> None:
+    top_m = LocalizerSettings().max_speed_mps
+    for aside_m, found in ((1.04 * top_m, True), (1.3 * top_m, False)):
+        flying = Flying(package)
+        flying.on()
+        flying.aside_m = aside_m
+        step = flying.on(seconds=1.0)
+        assert (step.north_m == pytest.approx(aside_m, abs=0.3)) is found
+        assert flying.chain.broken is not found
