@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilefix.errors import ConfigError, TilefixError
-from tilefix.evaluation.replay import write_results
+from tilefix.evaluation.results import write_results
 
 if TYPE_CHECKING:
     from tilefix_training.config import FitConfig

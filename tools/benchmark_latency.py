@@ -27,7 +27,7 @@ from latency_run import MAX_FRAMES, WARM_UP_FRAMES, Options, measure
 from latency_scene import Scene, generated_scene
 from tilefix.embedders import manifest_path
 from tilefix.errors import TilefixError
-from tilefix.evaluation.replay import write_results
+from tilefix.evaluation.results import write_results
 from tilefix.ports import Embedder
 
 MODES = ("both", "track", "search")

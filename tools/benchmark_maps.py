@@ -34,7 +34,8 @@ from panels import SHADES, Panel, bar, drawing, key, text
 from replay_flight import HINT_SIGMA_M
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
-from tilefix.evaluation.replay import first_truth, write_results
+from tilefix.evaluation.replay import first_truth
+from tilefix.evaluation.results import write_results
 from tilefix.flights.flight import open_flight
 from tilefix.geodesy import Grid
 from tilefix.localization.belief import Belief

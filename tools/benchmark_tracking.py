@@ -29,7 +29,7 @@ from benchmark_maps import sortie_of
 from generated_flights import flight_folder, open_map
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
-from tilefix.evaluation.replay import write_results
+from tilefix.evaluation.results import write_results
 from tilefix.flights.flight import open_flight
 from tilefix.localization.correlation import Template
 from tilefix.localization.fine import FINE_PX

@@ -38,7 +38,7 @@ from mixture_belief import MixtureBelief, MixtureSettings
 from particle_belief import ParticleBelief, ParticleSettings
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
-from tilefix.evaluation.replay import write_results
+from tilefix.evaluation.results import write_results
 from tilefix.flights.flight import open_flight
 from tilefix.geodesy import Grid
 from tilefix.localization.belief import Belief

@@ -22,7 +22,7 @@ import numpy as np
 from backbone_features import Backbone, likeness
 from tilefix.embedders import open_embedder, open_model_files
 from tilefix.errors import TilefixError
-from tilefix.evaluation.replay import write_results
+from tilefix.evaluation.results import write_results
 from tilefix.evaluation.scoring import Answer, judge, score
 from tilefix.flights.flight import Flight, open_flight
 from tilefix.geodesy import Grid

@@ -28,7 +28,7 @@ from real_maps import nust_map
 from tilefix.camera import CameraModel, Mount
 from tilefix.embedders import manifest_path, open_embedder
 from tilefix.errors import ConfigError, TilefixError
-from tilefix.evaluation.replay import write_results
+from tilefix.evaluation.results import write_results
 from tilefix.flights.flight import FlightRow, open_flight
 from tilefix.flights.writer import FlightWriter
 from tilefix.manifest import load_manifest

@@ -32,7 +32,7 @@ from tilefix.calibration.report import html_of, svg_of
 from tilefix.camera import CameraModel, Mount
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
-from tilefix.evaluation.replay import write_results
+from tilefix.evaluation.results import write_results
 from tilefix.flights.flight import FlightRow, open_flight
 from tilefix.flights.writer import FlightWriter, write_flight_toml
 from tilefix.geodesy import Grid, LocalFrame

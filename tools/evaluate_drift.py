@@ -23,7 +23,7 @@ from real_maps import NAIP_CAMERA, NAIP_EXPOSURE
 from tilefix.camera import Mount
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
-from tilefix.evaluation.replay import write_results
+from tilefix.evaluation.results import write_results
 from tilefix.localization.drift import LOW_SHARE, MatchDrift
 from tilefix.localization.localizer import Localizer
 from tilefix.maps.package import MapPackage

@@ -23,7 +23,8 @@ from fault_report import Tried, failures, markdown, picture
 from generated_runs import code_hash
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
-from tilefix.evaluation.replay import Replay, write_results
+from tilefix.evaluation.replay import Replay
+from tilefix.evaluation.results import write_results
 from tilefix.localization.localizer import LocalizerSettings
 from tilefix.ports import Embedder
 from tilefix.simulation.faultoutcome import Outcome

@@ -40,7 +40,7 @@ from generated_runs import Start, WrongHint, converge_flight, read_starts, run_f
 from headless_picture import picture as headless_picture
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
-from tilefix.evaluation.replay import write_results
+from tilefix.evaluation.results import write_results
 from tilefix.flights.flight import open_flight
 from tilefix.maps.package import MapPackage
 

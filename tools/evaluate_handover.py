@@ -23,7 +23,7 @@ from generated_plans import SETS, sorties
 from handover_report import Row, attack_table, canary_table, honest_table, picture
 from handover_trials import Attack, Outcome, Track, judged, long_track, track_of, trials
 from tilefix.errors import TilefixError
-from tilefix.evaluation.replay import write_results
+from tilefix.evaluation.results import write_results
 
 SEEDS = {"development": 1000, "evaluation": 9000}
 AFTER_S = 25.0  # of a recorded flight: time to earn credit

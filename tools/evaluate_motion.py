@@ -17,7 +17,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,7 @@ from motion_trials import CASES, PLAIN, Case, Course, Trial, passing_of, picture
 from tilefix.camera import CameraModel, Mount
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
-from tilefix.evaluation.replay import write_results
+from tilefix.evaluation.results import write_results
 from tilefix.evaluation.scoring import judge
 from tilefix.localization import motion as motion_module
 from tilefix.localization.localizer import Localizer
@@ -48,7 +48,7 @@ from tilefix.maps.tileindex import TileIndex
 from tilefix.ports import Embedder
 from tilefix.simulation.sight import Scenery
 from tilefix.simulation.world import EVALUATION_SEED_START, drone_look, generate_world
-from tilefix.types import Frame, Reason, VehicleState
+from tilefix.types import Frame, NoFix, Reason, VehicleState
 
 WORLDS = tuple(range(EVALUATION_SEED_START + 130, EVALUATION_SEED_START + 136))
 FRAMES = 100
@@ -97,15 +97,18 @@ def _pair(motion: Motion | None) -> Pair:
     return None if motion is None else [motion.east_m, motion.north_m]
 
 
-def fly(course: Course, case: Case, scenery: Scenery, package: MapPackage, embedder: Embedder) -> Record:
-    """Flies one case and gives what came of it."""
+def fly(
+    course: Course, case: Case, scenery: Scenery, package: MapPackage, embedder: Embedder, *, positions: bool = True
+) -> Record:
+    """Flies one case and gives what came of it; `positions`: False to measure motion alone."""
     plan = course.trial.plan
     passing = passing_of(case, course)
     witness = Witness(package, plan.camera, plan.mount)
     localizer = Localizer(package, TileIndex.open(package), embedder, plan.camera, plan.mount)
     answers, steps, whole = [], [], []
     for row, frame in zip(course.rows, pictures(course, scenery, passing), strict=True):
-        position = localizer.process(frame, row.state)
+        nothing = NoFix(frame.captured_ns, Reason.NO_FRAME)
+        position = localizer.process(frame, row.state) if positions else nothing
         answers.append(judge(row.frame, row.time_s, position, row.truth, package.frame, package.grid.gsd_m))
         for kept, found in zip((steps, whole), witness.step(frame, row.state), strict=True):
             kept.append(found)
@@ -116,6 +119,7 @@ def fly(course: Course, case: Case, scenery: Scenery, package: MapPackage, embed
         "agl_m": plan.agl_m,
         "speed_mps": plan.speed_mps,
         "share": share_changed(course, scenery, passing),
+        "positions": positions,
         "steps": steps,
         "whole": whole,
         "passes_mps": [None if passing is None else list(passing.moves_mps(motion)) for motion in course.motions],
@@ -125,12 +129,17 @@ def fly(course: Course, case: Case, scenery: Scenery, package: MapPackage, embed
     return Record(course.trial.name, facts, {}, tuple(answers), truth_m, truth_mps, 0.0)
 
 
-def run_world(out: Path, world: int, names: Sequence[str], frames: int, model: str | None) -> list[Path]:
-    """Flies what is missing over a world; gives the records' files."""
+def run_world(
+    out: Path, world: int, names: Sequence[str], frames: int, model: str | None, flights: Sequence[str] = ("*",), *,
+    positions: bool = True,
+) -> list[Path]:  # fmt: skip
+    """Flies what is missing over a world; gives the records' files. `names`, `flights`: patterns."""
     with contextlib.closing(open_embedder(model)) as embedder:
         cases = [PLAIN, *(case for case in CASES if any(fnmatch(case.name, name) for name in names))]
-        wanted = [(trial, case) for trial in trials([world], frames) for case in cases]
-        missing = [one for one in wanted if _state(_path(out, *one)) != _stated(one[0], embedder, frames)]
+        flown = [trial for trial in trials([world], frames) if any(fnmatch(trial.name, name) for name in flights)]
+        wanted = [(trial, case) for trial in flown for case in cases]
+        states = {trial.name: _stated(trial, embedder, frames, positions=positions) for trial in flown}
+        missing = [one for one in wanted if _state(_path(out, *one)) != states[one[0].name]]
         if missing:
             place = generate_world(world, size_m=SIZE_M)
             folder = map_folder(out, world)
@@ -140,9 +149,9 @@ def run_world(out: Path, world: int, names: Sequence[str], frames: int, model: s
             scenery = Scenery(place.render(drone_look(1000 * world + 7)), place.grid)
             courses = {trial.name: Course.of(trial, scenery, place.frame) for trial, _ in missing}
             for trial, case in missing:
-                record = fly(courses[trial.name], case, scenery, package, embedder)
+                record = fly(courses[trial.name], case, scenery, package, embedder, positions=positions)
                 path = _path(out, trial, case)
-                write_record(path, Record(**{**vars(record), "state": _stated(trial, embedder, frames)}))
+                write_record(path, replace(record, state=states[trial.name]))
                 print(line_of(read_record(path)), flush=True)
     return [_path(out, *one) for one in wanted]
 
@@ -152,9 +161,9 @@ def _path(out: Path, trial: Trial, case: Case) -> Path:
     return out / "motion" / f"{trial.name}_{plain}.json"
 
 
-def _stated(trial: Trial, embedder: Embedder, frames: int) -> dict[str, Any]:
+def _stated(trial: Trial, embedder: Embedder, frames: int, *, positions: bool) -> dict[str, Any]:
     stated: dict[str, Any] = json.loads(json.dumps({**state_of(embedder, frames), "plan": asdict(trial.plan)}))
-    return stated
+    return stated if positions else {**stated, "positions": False}
 
 
 def _state(path: Path) -> object:
@@ -180,6 +189,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     flying = commands.add_parser("run", help="fly every case and write one JSON file each, then report")
     flying.add_argument("--cases", nargs="+", default=["*"], metavar="GLOB", help="some of them: 'water*'")
+    flying.add_argument("--flights", nargs="+", default=["*"], metavar="GLOB", help="some of them: '*-0' for the low")
+    flying.add_argument("--motion-only", action="store_true", help="without positions, which take most of the time")
     flying.add_argument("--frames", type=int, default=FRAMES, help="of each flight")
     flying.add_argument("--jobs", type=int, choices=range(1, 65), default=1, metavar="N")
     flying.add_argument("--model", help="default: the one that ships")
@@ -193,7 +204,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not 3 <= args.frames <= 2000:
                 raise TilefixError(f"--frames {args.frames} is out of range", mend="give 3 to 2000")
             tasks = [
-                partial(run_world, args.out, world, tuple(args.cases), args.frames, args.model) for world in args.worlds
+                partial(
+                    run_world,
+                    args.out,
+                    world,
+                    tuple(args.cases),
+                    args.frames,
+                    args.model,
+                    tuple(args.flights),
+                    positions=not args.motion_only,
+                )
+                for world in args.worlds
             ]
             for _ in each(tasks, args.jobs):
                 pass

@@ -31,7 +31,8 @@ from replay_flight import HINT_SIGMA_M
 from replay_flight import run as run_replay
 from tilefix.embedders import open_embedder, open_model_files
 from tilefix.errors import TilefixError
-from tilefix.evaluation.replay import Hint, first_truth, write_results
+from tilefix.evaluation.replay import Hint, first_truth
+from tilefix.evaluation.results import write_results
 from tilefix.evaluation.scoring import Answer, Score, score
 from tilefix.flights.flight import open_flight
 from tilefix.geodesy import LocalFrame

@@ -26,7 +26,8 @@ from generated_survey import GROUND_AMSL_M, surveyed
 from tilefix.camera import CameraModel
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
-from tilefix.evaluation.replay import replay, write_results
+from tilefix.evaluation.replay import replay
+from tilefix.evaluation.results import write_results
 from tilefix.evaluation.scoring import Answer, score
 from tilefix.flights.flight import open_flight
 from tilefix.localization.localizer import Localizer

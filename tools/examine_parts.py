@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ablate import checked, configured, variants
 from tilefix.errors import ConfigError, TilefixError
-from tilefix.evaluation.replay import write_results
+from tilefix.evaluation.results import write_results
 from tilefix.types import BoolArray, IntArray
 from tilefix_training import train
 from tilefix_training.config import FitConfig

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tilefix.evaluation.replay import write_results
+from tilefix.evaluation.results import write_results
 from tilefix.evaluation.scoring import COVERAGE_QUANTILES, Answer
 from tilefix.geodesy import LocalFrame
 from tilefix.types import Covariance, Fix, FixKind, Float64Array, NoFix, Reason

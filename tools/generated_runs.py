@@ -22,7 +22,8 @@ from generated_plans import Sortie
 from generated_survey import level, surveyed
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
-from tilefix.evaluation.replay import replay, write_results
+from tilefix.evaluation.replay import replay
+from tilefix.evaluation.results import write_results
 from tilefix.evaluation.scoring import judge
 from tilefix.flights.flight import Flight, open_flight
 from tilefix.geodesy import Grid

@@ -17,7 +17,7 @@ import faiss
 
 from tilefix.embedders.onnx import THREADS
 from tilefix.errors import TilefixError
-from tilefix.evaluation.replay import write_results
+from tilefix.evaluation.results import write_results
 
 LIBRARIES = ("numpy", "opencv-python-headless", "onnxruntime", "faiss-cpu")
 OPTIONAL = ("openvino", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tilefix.errors import TilefixError
-from tilefix.evaluation.replay import write_results
+from tilefix.evaluation.results import write_results
 
 
 def arguments(description: str, work: Path, *, bundle: str = "made by deploy/bundle.sh") -> argparse.ArgumentParser:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from tilefix.embedders import open_embedder
 from tilefix.errors import FlightError, TilefixError
-from tilefix.evaluation.replay import Hint, Replay, first_truth, fixes_csv, replay, summary_json, write_results
+from tilefix.evaluation.replay import Hint, Replay, first_truth, fixes_csv, replay, summary_json
 from tilefix.evaluation.report import report_html
+from tilefix.evaluation.results import write_results
 from tilefix.evaluation.scoring import Score
 from tilefix.flights.flight import Flight, open_flight
 from tilefix.localization.localizer import Localizer, LocalizerSettings

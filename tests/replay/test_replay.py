@@ -11,17 +11,9 @@ from support.answers import ScriptedLocalizer, fix_at
 from support.clocks import ManualClock
 from support.flights import picture_flight
 from tilefix.errors import FlightError
-from tilefix.evaluation.replay import (
-    FIX_COLUMNS,
-    Hint,
-    Replay,
-    first_truth,
-    fixes_csv,
-    replay,
-    summary_json,
-    write_results,
-)
+from tilefix.evaluation.replay import FIX_COLUMNS, Hint, Replay, first_truth, fixes_csv, replay, summary_json
 from tilefix.evaluation.report import report_html
+from tilefix.evaluation.results import write_results
 from tilefix.flights.flight import Flight, open_flight
 from tilefix.geodesy import Grid, LocalFrame
 from tilefix.types import Covariance, Fix, FixKind, NoFix, Reason

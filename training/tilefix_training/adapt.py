@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tilefix.errors import ConfigError
-from tilefix.evaluation.replay import write_results
+from tilefix.evaluation.results import write_results
 from tilefix.flights.flight import Flight, open_flight
 from tilefix.localization.rectify import Rectifier, View
 from tilefix.manifest import ModelManifest

@@ -12,7 +12,7 @@ from tilefix.calibration.model import Parameters
 from tilefix.calibration.pictures import FEWEST, MOST, read_pictures
 from tilefix.calibration.report import html_of, json_of, svg_of, text_of
 from tilefix.errors import FlightError
-from tilefix.evaluation.replay import write_results
+from tilefix.evaluation.results import write_results
 from tilefix.flights.flight import Flight, open_flight
 from tilefix.maps.package import MapPackage
 

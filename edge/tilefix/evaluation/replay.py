@@ -6,14 +6,12 @@ Two replays of one flight give equal answers, and equal bytes of `fixes.csv` and
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -200,23 +198,3 @@ def summary_json(result: Score, latency: Latency | None = None, **more: Any) -> 
             name: {"p50": round(p50, 3), "p99": round(p99, 3)} for name, (p50, p99) in latency.stages.items()
         }
     return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
-
-
-def write_results(out: Path, files: Mapping[str, str]) -> None:
-    """Writes texts into the folder, each under its name only when it is whole.
-
-    Raises `FlightError` when that cannot be done; then nothing half-written stays.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            (out / f"{name}.partial").write_text(text, encoding="utf-8", newline="\n")
-        for name in files:
-            (out / f"{name}.partial").replace(out / name)
-    except OSError as error:
-        for name in files:
-            with contextlib.suppress(OSError):
-                (out / f"{name}.partial").unlink(missing_ok=True)
-        raise FlightError(
-            f"results cannot be written: {error.strerror}", where=out, mend="give another --out"
-        ) from error

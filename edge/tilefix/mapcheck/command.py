@@ -14,7 +14,7 @@ import numpy as np
 
 from tilefix.camera import CameraModel, Mount
 from tilefix.errors import MapError, MissionError
-from tilefix.evaluation.replay import write_results
+from tilefix.evaluation.results import write_results
 from tilefix.localization.settings import LocalizerSettings
 from tilefix.mapbuild.package import Progress
 from tilefix.mapcheck.legs import MissionCheck, check_route

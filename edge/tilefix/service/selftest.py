@@ -20,7 +20,7 @@ import numpy as np
 from tilefix.cameras import CameraRequest, open_camera
 from tilefix.embedders import open_embedder
 from tilefix.errors import CameraError, LinkError, ModelError, TilefixError
-from tilefix.evaluation.replay import write_results
+from tilefix.evaluation.results import write_results
 from tilefix.links import open_link
 from tilefix.links.vehicle import Vehicle
 from tilefix.service.assembly import localizer_of

@@ -20,8 +20,9 @@ import numpy as np
 
 from tilefix.embedders import open_embedder
 from tilefix.errors import TilefixError
-from tilefix.evaluation.replay import Latency, fixes_csv, summary_json, write_results
+from tilefix.evaluation.replay import Latency, fixes_csv, summary_json
 from tilefix.evaluation.report import report_html
+from tilefix.evaluation.results import write_results
 from tilefix.evaluation.scoring import Answer, judge, score
 from tilefix.maps.package import MapPackage
 from tilefix.ports import Embedder

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tilefix.errors import ConfigError
-from tilefix.evaluation.replay import write_results
+from tilefix.evaluation.results import write_results
 
 WORLDS = "1000:1004"
 
