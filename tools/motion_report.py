@@ -104,7 +104,9 @@ def tables(records: Sequence[Record]) -> str:
         for name, of in _cases(inside):
             if name != PLAIN.name:
                 motion.append(f"| {band} | {name} | {_motion_cells(of, plain)} |")
-            velocity.append(f"| {band} | {name} | {_velocity_cells(of)} |")
+            placed = [record for record in of if record.facts.get("positions", True)]
+            if placed:
+                velocity.append(f"| {band} | {name} | {_velocity_cells(placed)} |")
     return "\n".join(motion) + "\n\n" + "\n".join(velocity) + "\n"
 
 

@@ -130,8 +130,8 @@ def test_what_stands_already_is_kept(tmp_path: Path, monkeypatch) -> None:
     course = SimpleNamespace(trial=None)
     tried: list[str] = []
 
-    def fly(course, case, *_):
-        tried.append(case.name)
+    def fly(course, case, *_, positions):
+        tried.append(f"{case.name} {positions}")
         return _record(case.name, [None, [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
 
     place = SimpleNamespace(render=lambda look: None, grid=None, frame=None)
@@ -147,3 +147,5 @@ def test_what_stands_already_is_kept(tmp_path: Path, monkeypatch) -> None:
     for names, more in ((["water, 50*"], 4), (["water, 50*"], 4), (["water, 50*", "motorway*"], 8)):
         tool.run_world(tmp_path, 1703, names, 4, None)
         assert len(tried) == more
+    tool.run_world(tmp_path, 1703, ["water, 50*"], 4, None, ["*-1"], positions=False)
+    assert tried[more:] == ["nothing False", "water, 50 % False"]
