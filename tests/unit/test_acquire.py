@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from support.embedders import ThumbnailEmbedder
-from support.scenes import AGL_M, CAMERA, small_map
+from support.scenes import AGL_M, CAMERA, noise_ground, small_map
 from tilefix.camera import Mount
 from tilefix.localization.acquire import Acquisition
 from tilefix.localization.belief import Belief
@@ -16,7 +16,7 @@ from tilefix.localization.settings import LocalizerSettings
 from tilefix.maps.package import MapPackage
 from tilefix.maps.tileindex import TileIndex
 from tilefix.simulation.camera import render_view
-from tilefix.types import Frame, Reason, VehicleState
+from tilefix.types import Frame, Reason, UInt8Array, VehicleState
 
 SETTINGS = LocalizerSettings()
 PLACE = 30.0, 15.0
@@ -32,9 +32,10 @@ def acquisition(package: MapPackage) -> tuple[Acquisition, Belief]:
     return Acquisition(package, TileIndex.open(package), ThumbnailEmbedder(), belief, SETTINGS), belief
 
 
-def seen(package: MapPackage, told_deg: float) -> Look:
-    """A frame at `PLACE`, the nose at 90 degrees and said to be elsewhere."""
-    image = render_view(package.imagery, package.grid, CAMERA, Mount(), *PLACE, AGL_M, 0.0, 0.0, 90.0)
+def seen(package: MapPackage, told_deg: float, ground: UInt8Array | None = None) -> Look:
+    """A frame at `PLACE`, the nose at 90 degrees and said to be elsewhere; over other `ground` than the map's."""
+    pixels = package.imagery if ground is None else ground
+    image = render_view(pixels, package.grid, CAMERA, Mount(), *PLACE, AGL_M, 0.0, 0.0, 90.0)
     state = VehicleState(1, 0.0, 0.0, told_deg, AGL_M)
     look = Looker(package, CAMERA, Mount(), SETTINGS).look(Frame(image, 1, 0), state, 0.0, 1.0)
     assert isinstance(look, Look)
@@ -80,3 +81,23 @@ def test_what_a_hint_alone_holds_is_not_settled(package) -> None:
     assert not first.settled
     assert first.reason is Reason.AMBIGUOUS
     assert acquire.search(look, tiles, 0.5).settled
+
+
+def test_what_was_searched_under_a_wrong_heading_speaks_against_no_place(package) -> None:
+    """12 degrees are more than a search bears: the match comes of trying headings out."""
+    elsewhere = -150.0, -120.0
+    for told_deg, against in ((90.0, True), (78.0, False)):
+        acquire, belief = acquisition(package)
+        look = seen(package, told_deg)
+        found = acquire.search(look, acquire.tile_evidence(look, placed=False), 0.25)
+        assert found.match is not None
+        assert found.match.turn_deg == pytest.approx(90.0 - told_deg, abs=1.0)
+        assert (belief.evidence_near(*elsewhere) < 0.0) is against
+
+
+def test_errors_that_were_assumed_are_given_up_at_each_third_frame_that_fits_nowhere(package) -> None:
+    acquire, _ = acquisition(package)
+    look = seen(package, 90.0, noise_ground(4711, package.grid.width_px))
+    found = [acquire.search(look, acquire.tile_evidence(look, placed=False), 0.25) for _ in range(7)]
+    assert [one.match for one in found] == [None] * 7
+    assert [one.plain for one in found] == [False, False, True, False, False, True, False]
