@@ -24,6 +24,9 @@ BODY_SHARE = 0.5
 # Of the view's side: on the way that long, what errs alike over one ground becomes another ground's.
 ALIKE_SHARE = 0.12
 OWN_SHARE = 0.4  # of what a picture tells wrongly of its tilt, which it does not share with the one before
+# Slope over a view, for each metre of height's standard deviation and of the view's side: of heights that wander over
+# half a view.
+SLOPE = 1.5
 PLAUSIBLE2 = 16.0  # squared Mahalanobis distance of what it tells
 KNOWN_MPS = 20.0  # standard deviation of a velocity whose innovations tell of a lag, not of its start
 MANOEUVRE_MPS2 = 2.0  # that may begin at any moment
@@ -64,7 +67,7 @@ class Odometry:
         tilt_rad = math.radians(math.hypot(settings.attitude_sigma_deg, settings.mount_sigma_deg))
         self._tilt_rad2 = tilt_rad**2 * np.repeat([BODY_SHARE, 1.0 - BODY_SHARE], 2)
         self._white_rad2 = math.radians(settings.attitude_sigma_deg) ** 2
-        self._slope_rad2 = math.radians(settings.slope_sigma_deg) ** 2
+        self._surface_m = settings.surface_sigma_m
         self._white_share = USUAL_WHITE_SHARE  # of the stated attitude variance
         self._innovations = 0
         self.raw_east_m = self.raw_north_m = 0.0
@@ -166,7 +169,7 @@ class Odometry:
     def observe_tilt(self, rad: Float64Array, covariance: Float64Array, side_m: float) -> None:
         """Takes in what the newest picture tells of the attitude's error: radians that it turns the view to the east
         and north, (2,), with the covariance (2, 2). `side_m`: of its view."""
-        covariance = covariance + self._slope_rad2 * np.eye(2)
+        covariance = covariance + (SLOPE * self._surface_m / side_m) ** 2 * np.eye(2)
         alike = math.exp(-self._way_m / (ALIKE_SHARE * side_m))
         self._way_m = 0.0
         self._state[_ALIKE] *= alike

@@ -12,7 +12,7 @@ class LocalizerSettings:
     max_tilt_deg: float = 35.0
     attitude_sigma_deg: float = 0.35  # error of the attitude, most of it slow
     mount_sigma_deg: float = 0.1  # constant error of the mount
-    slope_sigma_deg: float = 0.1  # of what is seen against the map's terrain over a whole view
+    surface_sigma_m: float = 1.0  # of what is seen against the map's terrain, beside what they differ by everywhere
     heading_error_deg: float = 25.0  # largest heading error looked for when the place is unknown; 180: any heading
     height_error: float = 0.17  # largest relative height error looked for
     map_sigma_m: float = 0.6  # georeferencing error of the map, and what sun and season move its edges by
