@@ -89,6 +89,21 @@ def test_a_steady_speed_is_not_drawn_to_whole_pixels() -> None:
         assert (motion.east_m, motion.north_m) == pytest.approx((0.1 * x, -0.1 * y), abs=0.02)
 
 
+@pytest.mark.parametrize(("turn_deg", "scale"), [(0.7, 1.0), (-1.0, 1.0), (0.0, 1.01), (0.5, 0.995)])
+def test_a_heading_or_height_that_is_off_otherwise_is_no_disagreement(turn_deg: float, scale: float) -> None:
+    """A compass that jumps turns the whole patch: its parts lie up to a pixel apart, and still show one ground."""
+    whole = cv2.getRotationMatrix2D((300.0, 300.0), turn_deg, scale)
+    still, turned = (
+        motion_between(placed(300, 300), placed(306, 296, ground=ground), 8.0)
+        for ground in (GROUND, cv2.warpAffine(GROUND, whole, (600, 600), flags=cv2.INTER_CUBIC))
+    )
+    assert still is not None
+    assert turned is not None
+    shift = whole @ np.array([306.0, 296.0, 1.0]) - np.array([306.0, 296.0])
+    assert off_px(turned, 6 - float(shift[0]), -4 - float(shift[1])) < 0.15
+    assert turned.sigma_m <= 1.1 * still.sigma_m
+
+
 def moving(
     dx: int, dy: int, mine: tuple[int, int], *, where: np.ndarray, fade: float = 0.0, seed: int = 31, size: int = 161
 ) -> tuple[Placed, Placed]:

@@ -30,6 +30,8 @@ VOTE_PX = 0.3  # that votes count for one another within, nearly
 # `NEAR_SHARE` of the evidence, within bounds.
 SPREADS, NEAR_SHARE, LEAST_PX, MOST_PX = 2.5, 0.35, 0.15, 0.5
 ROUNDS = 4
+TURNED_VOTES = 0.3  # share of all evidence: turned frames reach 0.7 at best, parts that move on their own 0.2
+MOST_TURN = 0.02  # radians, or share of the size, that a patch is turned or stretched by from frame to frame
 WORSE = 0.05  # correlation that a block loses where it does not belong
 USUAL_RIVALRY = 0.2  # votes for the second best displacement, of those for the best, that ground at rest gives, too
 _BEST = 0.99  # correlation: a block that fits better is taken to fit so well
@@ -60,16 +62,24 @@ def consensus(before: Features, after: Features, top: int, left: int) -> Consens
     laid = _scores(before, after, top, left)
     if laid is None:
         return None
-    numerators, energy = laid
+    numerators, energy, middles = laid
     scores = numerators / energy
     places, peak, inside = _peaks(scores)
     evidence = energy * peak**2 / (1.02 - peak**2)  # as the variance of a displacement goes
     heard = evidence * inside
     if heard.sum() <= 0.0:
         return None
+    field = np.zeros_like(places)
     place, weight, votes = _agreed(places, heard)
+    # A heading or height that is off otherwise than in the frame before turns and stretches the patch about its middle:
+    # with that taken out, most blocks agree, as they do not where parts move on their own.
+    turned = _turned(places, middles, heard)
+    with_turn = _agreed(places - turned, heard)
+    if with_turn[2] >= max(votes, TURNED_VOTES * float(heard.sum())):
+        field, places = turned, places - turned
+        place, weight, votes = with_turn
     # Along an edge a block fits anywhere: it disagrees only as far as it fits worse where the others are.
-    lost = np.maximum(peak - _at(scores, place), 0.0)
+    lost = np.maximum(peak - _at(scores, place[:, None] + field), 0.0)
     weight = 1.0 - (1.0 - weight) * lost**4 / (lost**4 + WORSE**4)
     carried = heard * weight
     strength = float(carried.sum())
@@ -91,8 +101,11 @@ def consensus(before: Features, after: Features, top: int, left: int) -> Consens
     )
 
 
-def _scores(before: Features, after: Features, top: int, left: int) -> tuple[Float32Array, Float64Array] | None:
-    """Products of the fields, summed over each block, by displacement, (WINDOW_PX^2, n); and what normalises them."""
+def _scores(
+    before: Features, after: Features, top: int, left: int
+) -> tuple[Float32Array, Float64Array, Float64Array] | None:
+    """Products of the fields, summed over each block, by displacement, (WINDOW_PX^2, n); what normalises them; and the
+    blocks' middles, (2, n) pixels right and down of the patch's."""
     size = after.shape[0]
     step = 1 if size <= EVERY_PIXEL_PX else 2
     block = max(MIN_BLOCK_PX, size // BLOCKS) // step
@@ -129,7 +142,9 @@ def _scores(before: Features, after: Features, top: int, left: int) -> tuple[Flo
     if int(used.sum()) < MIN_BLOCKS:
         return None
     energy = np.sqrt(np.maximum(own * theirs, 1e-12))
-    return numerators.reshape(WINDOW_PX**2, -1)[:, used], energy[used]
+    steps = (np.arange(count) + 0.5 - 0.5 * count) * block * step
+    middles = np.stack([axis.ravel()[used] for axis in np.meshgrid(steps, steps)])
+    return numerators.reshape(WINDOW_PX**2, -1)[:, used], energy[used], middles
 
 
 def _window(features: Features, top: int, left: int, side: int) -> Features:
@@ -168,6 +183,28 @@ def _votes(places: Float64Array, heard: Float64Array) -> Float64Array:
     return np.asarray((1.0 + apart2 / VOTE_PX**2) ** -2.0 @ heard)
 
 
+def _turned(places: Float64Array, middles: Float64Array, heard: Float64Array) -> Float64Array:
+    """The part of the displacements, (2, n), that turns and stretches the patch: a similarity about the evidence's
+    middle, reweighted by the residuals as `_agreed` does, within what attitudes and heights change by."""
+    weight = np.ones_like(heard)
+    field = np.zeros_like(places)
+    for _ in range(ROUNDS):
+        carried = weight * heard
+        total = float(carried.sum())
+        x, y = middles - (middles @ carried / total)[:, None]
+        right, down = places - (places @ carried / total)[:, None]
+        spread = float(carried @ (x * x + y * y))
+        if spread <= 0.0:
+            return field
+        turn = float(carried @ (x * down - y * right)) / spread
+        stretch = float(carried @ (x * right + y * down)) / spread
+        turn, stretch = (min(max(value, -MOST_TURN), MOST_TURN) for value in (turn, stretch))
+        field = np.stack([stretch * x - turn * y, stretch * y + turn * x])
+        left = np.hypot(*(places - field - np.median(places - field, axis=1)[:, None]))
+        weight = 1.0 / (1.0 + (left / MOST_PX) ** 4)
+    return field
+
+
 def _agreed(places: Float64Array, heard: Float64Array) -> tuple[Float64Array, Float64Array, float]:
     """The place agreed on, (2,), each block's weight in that, 0 to 1, and the votes for it."""
     votes = _votes(places, heard)
@@ -184,12 +221,14 @@ def _agreed(places: Float64Array, heard: Float64Array) -> tuple[Float64Array, Fl
     return place, weight, float(votes.max())
 
 
-def _at(scores: Float64Array, place: Float64Array) -> Float64Array:
-    """Each block's correlation at a displacement, (2,) pixels right and down, linear between pixels."""
+def _at(scores: Float64Array, places: Float64Array) -> Float64Array:
+    """Each block's correlation at a displacement of its own, (2, n) pixels right and down, linear between pixels."""
     planes = scores.reshape(WINDOW_PX, WINDOW_PX, -1)
-    right, down = (min(max(float(value) + REACH_PX, 0.0), WINDOW_PX - 1.001) for value in place)
-    x, y = int(right), int(down)
-    upper, lower = (planes[row, x] + (right - x) * (planes[row, x + 1] - planes[row, x]) for row in (y, y + 1))
+    right, down = np.clip(places + REACH_PX, 0.0, WINDOW_PX - 1.001)
+    x, y, each = right.astype(int), down.astype(int), np.arange(planes.shape[2])
+    upper, lower = (
+        planes[row, x, each] + (right - x) * (planes[row, x + 1, each] - planes[row, x, each]) for row in (y, y + 1)
+    )
     return np.asarray(upper + (down - y) * (lower - upper))
 
 
