@@ -9,6 +9,7 @@ import pytest
 from support.embedders import ThumbnailEmbedder
 from support.scenes import AGL_M, CAMERA, noise_ground, small_map
 from tilefix.camera import Mount
+from tilefix.localization import acquire as module
 from tilefix.localization.acquire import Acquisition
 from tilefix.localization.belief import Belief
 from tilefix.localization.look import Look, Looker
@@ -101,3 +102,40 @@ def test_errors_that_were_assumed_are_given_up_at_each_third_frame_that_fits_now
     found = [acquire.search(look, acquire.tile_evidence(look, placed=False), 0.25) for _ in range(7)]
     assert [one.match for one in found] == [None] * 7
     assert [one.plain for one in found] == [False, False, True, False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("usual_z", "other_z", "taken"), [(8.0, 9.4, False), (8.0, 9.6, True), (11.9, 13.5, True), (12.1, 20.0, False)]
+)
+def test_of_any_heading_a_clearly_better_one_is_taken_until_the_match_is_clear_itself(
+    package, monkeypatch, usual_z: float, other_z: float, taken: bool
+) -> None:
+    acquire, belief = acquisition(package)
+    look = seen(package, 90.0)
+    found = acquire.search(look, acquire.tile_evidence(look, placed=False), 0.0)
+    assert found.match is not None
+    best, other = (
+        replace(found.match, plain_z_score=z, peak=replace(found.match.peak, z_score=z)) for z in (usual_z, other_z)
+    )
+    belief.start_uniform()
+    monkeypatch.setattr(module, "try_out", lambda *given: best)
+    monkeypatch.setattr(acquire._circle, "propose", lambda *given: (other, look))
+    found = acquire.search(look, acquire.tile_evidence(look, placed=False), 0.0, any_heading=True)
+    assert not found.settled
+    assert found.match is (other if taken else best)
+    assert (belief.evidence_near(-150.0, -120.0) < 0.0) is not taken
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_heading_that_is_carried_is_kept_while_a_place_holds_the_belief(package, monkeypatch, held: bool) -> None:
+    acquire, belief = acquisition(package)
+    if held:
+        belief.start_near(*PLACE, 3.0)
+    look = seen(package, 90.0, noise_ground(4711, package.grid.width_px))
+    asked = []
+    monkeypatch.setattr(acquire._circle, "propose", lambda *given: asked.append(given))
+    tiles = acquire.tile_evidence(look, placed=held)
+    found = [acquire.search(look, tiles, 0.0, any_heading=True) for _ in range(3)]
+    assert (belief.mode().probability > 0.5) is held
+    assert len(asked) == (0 if held else 3)
+    assert [one.plain for one in found] == [False, False, not held]
