@@ -50,7 +50,7 @@ from tilefix.simulation.sight import Scenery
 from tilefix.simulation.world import EVALUATION_SEED_START, drone_look, generate_world
 from tilefix.types import Frame, NoFix, Reason, VehicleState
 
-WORLDS = tuple(range(EVALUATION_SEED_START + 130, EVALUATION_SEED_START + 136))
+WORLDS = (EVALUATION_SEED_START + 130, EVALUATION_SEED_START + 131)
 FRAMES = 100
 SIZE_M = 2100.0
 

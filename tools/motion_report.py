@@ -64,12 +64,14 @@ def line_of(record: Record) -> str:
     """One flight in one line."""
     facts, velocity, s = record.facts, velocity_score([record]), score(record.answers)
     steps = sum(step is not None for step in facts["steps"])
-    said = "no velocity" if velocity is None else f"velocity off by {velocity.median_mps:.2f} m/s"
-    return (
+    line = (
         f"{facts['trial']} {facts['agl_m']:.0f} m, {facts['case']} ({100.0 * facts['share']:.1f} %): {steps} motions "
-        f"of {len(facts['steps']) - 1}, {said}, available {100.0 * s.availability:.0f} %, false {s.false_fixes}, "
-        f"{s.reasons}"
+        f"of {len(facts['steps']) - 1}"
     )
+    if not facts.get("positions", True):
+        return line
+    said = "no velocity" if velocity is None else f"velocity off by {velocity.median_mps:.2f} m/s"
+    return f"{line}, {said}, available {100.0 * s.availability:.0f} %, false {s.false_fixes}, {s.reasons}"
 
 
 def _bands(records: Sequence[Record]) -> list[tuple[str, list[Record]]]:
