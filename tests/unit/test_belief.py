@@ -50,10 +50,11 @@ def test_what_was_not_looked_at_only_forgets() -> None:
     """The same by arrays of the whole map: what is touched is a window."""
     belief = Belief(GRID, 4.0)
     rng = np.random.default_rng(3)
-    for _ in range(4):
+    for k in range(4):
+        top = 10 + 4 * k
         ratio = np.full((belief.rows, belief.columns), np.nan, np.float32)
-        ratio[10:20, 30:35] = rng.normal(2.0, 1.0, (10, 5))
-        ratio[12, 31] = np.nan
+        ratio[top : top + 10, 30:35] = rng.normal(2.0, 1.0, (10, 5))
+        ratio[top + 2, 31] = np.nan
         recent, gathered, log = belief._recent.copy(), belief._gathered.copy(), belief._log.copy()
         belief.update(ratio, 0.25)
         seen = np.isfinite(ratio)
