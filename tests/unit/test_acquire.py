@@ -53,7 +53,8 @@ def test_a_place_found_under_another_heading_gets_the_evidence_of_that(package, 
         assert found.match is not None
         assert found.match.turn_deg == pytest.approx(90.0 - heading_deg, abs=0.6)
         gathered.append(belief.evidence_near(*PLACE))
-    assert gathered[1] > 0.8 * gathered[0] > SETTINGS.settle_evidence
+    # No more either: one look is one look, under whatever errors it fits.
+    assert 1.05 * gathered[0] > gathered[1] > 0.8 * gathered[0] > SETTINGS.settle_evidence
 
 
 def test_a_place_is_settled_only_where_the_match_is(package) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from tilefix.localization.bank import Bank
 from tilefix.localization.belief import MODE_REACH_CELLS, Belief, Mode
 from tilefix.localization.look import Look
-from tilefix.localization.search import RATIO_SLOPE, Searcher, tile_log_ratio
+from tilefix.localization.search import RATIO_RANGE, RATIO_SLOPE, Searcher, tile_log_ratio
 from tilefix.localization.settings import LocalizerSettings
 from tilefix.localization.trial import Trial, trial_at, try_out
 from tilefix.maps.package import MapPackage
@@ -101,7 +101,9 @@ class Acquisition:
                 gained = RATIO_SLOPE * (
                     best.peak.z_score - self._searched_z_score(seen, best, there, place, evidence.spread)
                 )
-                ratio[cell] = np.nan_to_num(ratio[cell], nan=0.0) + max(0.0, gained)
+                known = float(np.nan_to_num(ratio[cell], nan=0.0))
+                # However well it fits under other errors, one look decides no more than any look may.
+                ratio[cell] = max(known, min(known + gained, RATIO_RANGE[1]))
         belief.update(ratio, new_ground)
         # A coarse level's peak is as wide as its pixels.
         wide_m = PEAK_LEVEL_PX * seen.correlator.level.gsd_m
