@@ -152,7 +152,7 @@ def picture(records: Sequence[Record]) -> str:
         'aria-label="Error that passing shadows, traffic and water add to motion">',
         f"<style>{CSS}</style>",
         f'<rect width="{wide}" height="{high}" style="fill:var(--card)"/>',
-        f'<text x="24" y="24" style="font-size:15px;fill:var(--ink)">Error added to the motion between two frames,'
+        '<text x="24" y="24" style="font-size:15px;fill:var(--ink)">Error added to the motion between two frames,'
         " 95th percentile: hollow of whole patches, filled of what their parts agree on</text>",
     ]
     floor = _TOP + _ROW * len(names)

@@ -186,3 +186,4 @@ def test_a_body_leans_though_its_gimbal_does_not() -> None:
     assert leaning_mps2(replace(level, roll_deg=20.0)) == pytest.approx(leaning_mps2(replace(level, lean_deg=20.0)))
     assert math.isfinite(leaning_mps2(replace(level, lean_deg=90.0)))
     assert math.hypot(*lean_mps2(replace(level, lean_deg=20.0))) == leaning_mps2(replace(level, lean_deg=20.0))
+    assert lean_mps2(replace(level, lean_deg=math.nan)) == (0.0, 0.0)

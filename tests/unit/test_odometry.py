@@ -313,3 +313,31 @@ def test_heights_that_a_map_has_wrong_tell_less_the_smaller_the_view() -> None:
 
     assert sigma_m(0.1, 400.0) < 0.4 < 0.7 < sigma_m(1.0, 400.0) < sigma_m(1.0, 200.0) < 0.95 * 2.0
     assert sigma_m(1.0, 400.0) == pytest.approx(sigma_m(0.5, 200.0))
+
+
+@pytest.mark.parametrize("turn_deg", [25.0, 180.0])
+def test_a_heading_found_wrong_is_no_turn_of_the_vehicle(turn_deg: float) -> None:
+    """Nothing turned: what the attitude may throw the pictures stays as unknown as it was."""
+    odometry, before, after = odometry_of(1.5), thrown(2.0), thrown(2.0, turn_deg)
+    odometry.begin(before)
+    steady(odometry, 30, before, np.zeros(2), np.zeros(2))
+    sigma_m = math.sqrt(odometry.at(0.0)[1][0, 0])
+    odometry.turn(turn_deg)
+    velocity = np.array(odometry.velocity_mps)
+    for _ in range(20):
+        odometry.lean(0.0, 0.0, 0.0, 0.25)
+        odometry.propagate(0.25)
+        odometry.observe(*(0.25 * velocity), after, 0.02, 0.25)
+    assert math.sqrt(odometry.at(0.0)[1][0, 0]) == pytest.approx(sigma_m, rel=0.03)
+    assert odometry.velocity_mps == pytest.approx(velocity.tolist(), abs=0.1)
+
+
+def test_a_turn_that_no_picture_showed_tells_nothing_of_the_attitude() -> None:
+    odometry, before, after = odometry_of(1.5), thrown(2.0), thrown(2.0, 180.0)
+    odometry.begin(before)
+    steady(odometry, 30, before, np.zeros(2), np.zeros(2))
+    sigma_m = math.sqrt(odometry.at(0.0)[1][0, 0])
+    odometry.propagate(2.0)
+    odometry.skip(after)  # the next motion counts from a picture that looks the other way
+    steady(odometry, 20, after, np.zeros(2), np.zeros(2))
+    assert math.sqrt(odometry.at(0.0)[1][0, 0]) == pytest.approx(sigma_m, rel=0.05)

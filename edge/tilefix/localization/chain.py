@@ -9,7 +9,7 @@ from tilefix.camera import Mount, camera_to_ned
 from tilefix.localization.gates import lean_mps2, leaning_mps2
 from tilefix.localization.look import Look
 from tilefix.localization.motion import Motion, Placed, motion_between
-from tilefix.localization.odometry import Odometry
+from tilefix.localization.odometry import Odometry, Throw
 from tilefix.localization.settings import LocalizerSettings
 from tilefix.localization.thrown import LEANED_RATIO, throw_of, thrown_m, turned_rad
 from tilefix.types import VehicleState
@@ -59,9 +59,7 @@ class Chain:
         before, self._before = self._before, seen
         self._turned(seen.at_ns, state)
         if self.at_ns is None or before is None:
-            if not self.odometry.has_velocity:
-                self.odometry.begin(throw_of(seen))
-            return self._blind(seen.at_ns, leaning_mps2(state))
+            return self._blind(seen.at_ns, leaning_mps2(state), throw_of(seen))
         seconds = (seen.at_ns - self.at_ns) / 1e9
         s = self._settings
         turned_deg = (state.yaw_deg or 0.0) - (before.state.yaw_deg or 0.0)
@@ -72,7 +70,7 @@ class Chain:
         if motion is None or sigma_m is None:
             # After a long gap the pictures need not overlap.
             self.broken = self.broken or motion is not None or seconds < s.research_after_s
-            step = self._blind(seen.at_ns, leaning_mps2(state))
+            step = self._blind(seen.at_ns, leaning_mps2(state), throw_of(seen))
             self._disbelieved += motion is not None
             if self._disbelieved > 1:
                 self.odometry.doubt()
@@ -118,15 +116,18 @@ class Chain:
         seconds = 0.0 if self.at_ns is None else (at_ns - self.at_ns) / 1e9
         self._rates_rps = (self._rates_rps[1], turned_rad(before, state) / seconds if seconds > 0.0 else 0.0)
 
-    def _blind(self, at_ns: int, leaning: float) -> Step:
+    def _blind(self, at_ns: int, leaning: float, throw: Throw | None = None) -> Step:
+        """`throw`: of the picture that the next motion counts from, where this frame is one."""
         seconds = 0.0 if self.at_ns is None else (at_ns - self.at_ns) / 1e9
         self.at_ns = at_ns
         self.odometry.expect(leaning)
         if not self.odometry.has_velocity:
+            if throw is not None:
+                self.odometry.begin(throw)
             return Step(unknown_m=self._settings.max_speed_mps * seconds)
         raw_m = self.odometry.raw_east_m, self.odometry.raw_north_m
         self.odometry.propagate(seconds)
-        sigma_m = self.odometry.skip()
+        sigma_m = self.odometry.skip(throw)
         return Step(self.odometry.raw_east_m - raw_m[0], self.odometry.raw_north_m - raw_m[1], sigma_m)
 
 

@@ -132,6 +132,8 @@ def lean_mps2(state: VehicleState) -> tuple[float, float]:
     if not has_attitude(state):
         return 0.0, 0.0
     if state.lean_deg is not None:
+        if not math.isfinite(state.lean_deg):
+            return 0.0, 0.0
         # The attitude is a gimbal's: whither the body leans is not known.
         return GRAVITY_MPS2 * math.tan(math.radians(min(abs(state.lean_deg), 60.0))), 0.0
     assert state.roll_deg is not None and state.pitch_deg is not None  # noqa: PT018

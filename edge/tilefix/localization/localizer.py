@@ -3,7 +3,7 @@
 No clock, thread, socket or file: equal inputs give equal answers, so a recorded flight replays exactly. While the place
 is unknown, every frame is searched for over the whole map (`search`) and weighed into the belief (`belief`); once one
 place holds nearly all probability and the picture agrees with the map all over (`register.support`), the vehicle is
-tracked in a small window (`track`). A frame that does not match lets the position coast on the camera's own motion
+tracked in a small window (`follow`). A frame that does not match lets the position coast on the camera's own motion
 (`motion`), for a bounded time.
 """
 

@@ -130,12 +130,19 @@ class Odometry:
         return np.asarray(min(self._white_share, 1.0) * self._white_rad2 * throw.metres @ throw.metres.T)
 
     def turn(self, turn_deg: float) -> None:
-        """The heading that motions were measured under was too small by that: the velocity turns clockwise."""
+        """The heading that motions were measured under was too small by that: all but the raw position turns clockwise
+        about it, with how the attitude throws the picture that it stands for."""
         c, s = math.cos(math.radians(turn_deg)), math.sin(math.radians(turn_deg))
+        clockwise = np.array([[c, s], [-s, c]])
         whole = np.eye(_SIZE)
-        whole[_VELOCITY, _VELOCITY] = [[c, s], [-s, c]]
+        for part in (_PLACE, _VELOCITY, _GROUND, _ALIKE):
+            whole[part, part] = clockwise
+        raw_m = np.array([self.raw_east_m, self.raw_north_m])
+        self._state[_PLACE] -= raw_m
         self._state = whole @ self._state
+        self._state[_PLACE] += raw_m
         self._covariance = whole @ self._covariance @ whole.T
+        self._throw = Throw(clockwise @ self._throw.body, clockwise @ self._throw.metres @ clockwise.T)
 
     def doubt(self) -> None:
         """Forgets the velocity: what the camera shows contradicts it."""
@@ -188,11 +195,14 @@ class Odometry:
         covariance = self._covariance - gain @ measured @ self._covariance
         self._covariance = 0.5 * (covariance + covariance.T)
 
-    def skip(self) -> float:
+    def skip(self, throw: Throw | None = None) -> float:
         """Accepts the predicted position where no motion could be measured; returns its standard deviation, metres.
+        `throw`: of the picture that the next motion counts from, where there is one.
 
         What is returned in a row belongs to one error of velocity: it adds up linearly (`MapOffset.drift`).
         """
+        if throw is not None:
+            self._throw = throw
         shown = _shown(self._throw)
         spread = shown @ self._covariance @ shown.T
         east_m, north_m = (shown @ self._state).tolist()
@@ -207,7 +217,7 @@ class Odometry:
         state, covariance = self._state, self._covariance
         if seconds_ahead > 0.0:
             state, covariance = self._ahead(seconds_ahead, self._manoeuvres.most_mps2)
-        return state[:4], covariance[:4, :4]
+        return state[:4].copy(), covariance[:4, :4].copy()
 
     @property
     def velocity_mps(self) -> tuple[float, float]:
