@@ -185,7 +185,9 @@ def measure(out: Path, name: str, frames: int, searches: int, embedder: Embedder
     turns, scales = spread(STATED[0], turn_step), spread(STATED[1], scale_step)
     ready = correlator_at(package, factor)
     best_place(ready, plain)
-    one_m, all_m, all_ms = [], [], []
+    one_m: list[float] = []
+    all_m: list[float] = []
+    all_ms = []
     for seen, here in chosen:
         errors = [(turn, 1.0 + scale) for turn, scale in itertools.product(turns, scales)]
         begun_ns = time.thread_time_ns()

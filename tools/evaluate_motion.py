@@ -16,12 +16,14 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -82,15 +84,9 @@ class Witness:
         return _pair(found), _pair(whole)
 
 
-@contextlib.contextmanager
-def whole_patches() -> Iterator[None]:
-    """Meanwhile motion is that of whole patches, whatever their parts do."""
-    agreed = motion_module.consensus
-    motion_module.consensus = lambda *_: None
-    try:
-        yield
-    finally:
-        motion_module.consensus = agreed
+def whole_patches() -> AbstractContextManager[object]:
+    """While it is entered motion is that of whole patches, whatever their parts do."""
+    return mock.patch.object(motion_module, "consensus", return_value=None)
 
 
 def _pair(motion: Motion | None) -> Pair:
@@ -105,7 +101,9 @@ def fly(
     passing = passing_of(case, course)
     witness = Witness(package, plan.camera, plan.mount)
     localizer = Localizer(package, TileIndex.open(package), embedder, plan.camera, plan.mount)
-    answers, steps, whole = [], [], []
+    answers = []
+    steps: list[Pair] = []
+    whole: list[Pair] = []
     for row, frame in zip(course.rows, pictures(course, scenery, passing), strict=True):
         nothing = NoFix(frame.captured_ns, Reason.NO_FRAME)
         position = localizer.process(frame, row.state) if positions else nothing
