@@ -30,7 +30,8 @@ def test_lost_frames_stay_lost_and_tracked_ones_are_tracked(tmp_path: Path, monk
     assert 3 <= len(found.tracked_ms) <= 12
     assert (found.map_km2, found.cells, found.searches) == (0.2, 140 * 140, 1)
     assert 0.0 < found.mapped_mib <= found.files_mib + 0.1
-    assert found.localizer_mib > 0.0
+    # Of this process: none, where it had let go of as much before.
+    assert 0.0 <= found.localizer_mib < 500.0
 
     larger = replace(found, map_km2=100.0, files_mib=10.0 * found.files_mib)
     lines = benchmark_maps.table([found, larger]).splitlines()
