@@ -32,12 +32,10 @@ class Blocks:
 
 def blocks_on_map(seen: Look, peak: Peak) -> Blocks:
     """The blocks of a frame whose match, of the whole, is `peak`."""
-    correlator = seen.correlator if seen.fine is None else seen.fine
+    correlator = seen.finest
     gsd_m = correlator.level.gsd_m
     size_px = math.ceil(seen.view.extent_m / gsd_m) // 2 * 2 + 1
-    prepared = seen.prepared if seen.fine is None else seen.rectifier.finer(seen.prepared, seen.view.agl_m, gsd_m)
-    patch = prepared.patch(seen.view, gsd_m=gsd_m, size_px=size_px, centre_m=seen.offset_m)
-    shown = Template(patch).features
+    shown = Template(seen.cut_finest(size_px)).features
     column, row = (round(v) for v in correlator.level.to_pixel(peak.east_m, peak.north_m))
     half, reach = size_px // 2, max(MIN_REACH_PX, math.ceil(REACH_SHARE * size_px))
     ground = correlator.features(column - half - reach, row - half - reach, size_px + 2 * reach, size_px + 2 * reach)

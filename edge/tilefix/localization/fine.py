@@ -30,10 +30,7 @@ def refined(seen: Look, coarse: Peak, turn_deg: float = 0.0, scale: float = 1.0)
         return coarse
     gsd_m, level_m = fine.level.gsd_m, seen.correlator.level.gsd_m
     size_px = min(FINE_PX, math.ceil(seen.view.extent_m / gsd_m)) // 2 * 2 + 1
-    prepared = seen.rectifier.finer(seen.prepared, seen.view.agl_m, gsd_m)
-    template = Template(
-        prepared.patch(seen.view, gsd_m=gsd_m, size_px=size_px, centre_m=seen.offset_m, turn_deg=turn_deg, scale=scale)
-    )
+    template = Template(seen.cut_finest(size_px, turn_deg, scale))
     reach = math.ceil(max(REACH_LEVEL_PX * level_m, MIN_REACH_M) / gsd_m)
     half = max(reach, BACKGROUND_PX)
     column, row = (round(v) for v in fine.level.to_pixel(coarse.east_m, coarse.north_m))

@@ -72,6 +72,19 @@ class Look:
         """When it was exposed."""
         return self.frame.captured_ns
 
+    @property
+    def finest(self) -> MapCorrelator:
+        """The map at the finest level that the frame and the map both hold."""
+        return self.correlator if self.fine is None else self.fine
+
+    def cut_finest(self, size_px: int, turn_deg: float = 0.0, scale: float = 1.0) -> Patch:
+        """The ground in view at that level's sampling, under an error of heading and height."""
+        gsd_m = self.finest.level.gsd_m
+        prepared = self.prepared if self.fine is None else self.rectifier.finer(self.prepared, self.view.agl_m, gsd_m)
+        return prepared.patch(
+            self.view, gsd_m=gsd_m, size_px=size_px, centre_m=self.offset_m, turn_deg=turn_deg, scale=scale
+        )
+
     def coloured(self, gsd_m: float, size_px: int) -> Patch:
         """The ground in view in colour, for the network."""
         prepared = self.rectifier.prepare(self.frame.image, self.view.agl_m, self.correlator.level.gsd_m)

@@ -35,8 +35,8 @@ class SeenTilt:
 
 def seen_tilt(seen: Look, peak: Peak) -> SeenTilt | None:
     """What a frame tells of its own tilt, `peak` being its match; `None` where too little of it stands out."""
-    gsd_m = (seen.correlator if seen.fine is None else seen.fine).level.gsd_m
-    fitted = fitted_throw(blocks_on_map(seen, peak), seen.view.agl_m, LEAST_SCATTER_PX * gsd_m)
+    least_m = LEAST_SCATTER_PX * seen.finest.level.gsd_m
+    fitted = fitted_throw(blocks_on_map(seen, peak), seen.view.agl_m, least_m)
     if fitted is None:
         return None
     throw_m, covariance_m2 = fitted
