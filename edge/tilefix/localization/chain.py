@@ -58,19 +58,20 @@ class Chain:
         """The motion up to a usable frame."""
         before, self._before = self._before, seen
         self._turned(seen.at_ns, state)
+        throw = throw_of(seen)
         if self.at_ns is None or before is None:
-            return self._blind(seen.at_ns, leaning_mps2(state), throw_of(seen))
+            return self._blind(seen.at_ns, leaning_mps2(state), throw)
         seconds = (seen.at_ns - self.at_ns) / 1e9
         s = self._settings
         turned_deg = (state.yaw_deg or 0.0) - (before.state.yaw_deg or 0.0)
         turn_rps = math.radians((turned_deg + 180.0) % 360.0 - 180.0) / seconds
         self.odometry.lean(*lean_mps2(state), turn_rps, seconds)
         motion = motion_between(*_alike(before, seen), s.max_speed_mps * seconds + 4.0 * seen.attitude_sigma_m)
-        sigma_m = None if motion is None else self._believed(motion, before, seen, seconds)
+        sigma_m = None if motion is None else self._believed(motion, before, seen, throw, seconds)
         if motion is None or sigma_m is None:
             # After a long gap the pictures need not overlap.
             self.broken = self.broken or motion is not None or seconds < s.research_after_s
-            step = self._blind(seen.at_ns, leaning_mps2(state), throw_of(seen))
+            step = self._blind(seen.at_ns, leaning_mps2(state), throw)
             self._disbelieved += motion is not None
             if self._disbelieved > 1:
                 self.odometry.doubt()
@@ -79,13 +80,13 @@ class Chain:
         self.at_ns = self.moved_ns = seen.at_ns
         distance_m = math.hypot(motion.east_m, motion.north_m)
         self.odometry.propagate(seconds)
-        self.odometry.observe(motion.east_m, motion.north_m, throw_of(seen), sigma_m, seconds)
+        self.odometry.observe(motion.east_m, motion.north_m, throw, sigma_m, seconds)
         self.new_ground = min(1.0, self.new_ground + distance_m / math.sqrt(seen.view.area_m2))
         # A height that is too small by a tenth makes the motion too short by a tenth.
         drift = max(s.odometry_drift, seen.height_sigma)
         return Step(motion.east_m, motion.north_m, math.hypot(drift * distance_m, sigma_m))
 
-    def _believed(self, motion: Motion, before: Look, seen: Look, seconds: float) -> float | None:
+    def _believed(self, motion: Motion, before: Look, seen: Look, throw: Throw, seconds: float) -> float | None:
         """The motion's standard deviation; `None` for one that no vehicle makes.
 
         Once pictures leaned too far nothing is left to hold a motion against, so that it counts for what attitudes
@@ -94,7 +95,7 @@ class Chain:
         thrown = thrown_m(before, seen, max(self._rates_rps))
         calm = thrown * self._level_upright**2 <= math.sqrt(2.0) * LEANED_RATIO * seen.attitude_sigma_m
         self._leaned = self._leaned and not calm
-        at = motion.east_m, motion.north_m, seconds, throw_of(seen)
+        at = motion.east_m, motion.north_m, seconds, throw
         if not self._leaned and self.odometry.believes(*at, motion.sigma_m):
             return motion.sigma_m
         sigma_m = math.hypot(motion.sigma_m, thrown)
